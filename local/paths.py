@@ -1,0 +1,26 @@
+"""Where the local stack keeps its files."""
+
+import os
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def local_dir() -> Path:
+    """Folder of everything the local stack writes: NYC_TAXI_LOCAL_DIR, else `.local` in the repository."""
+    return Path(os.environ.get("NYC_TAXI_LOCAL_DIR") or ROOT / ".local").resolve()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write `text` so that a reader sees the old file or the whole new one; readable by its owner only."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # mkstemp's mode is 600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

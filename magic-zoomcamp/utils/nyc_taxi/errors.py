@@ -1,0 +1,41 @@
+"""What can go wrong, each with a message that names the thing, the cause and the next step."""
+
+
+class TaxiError(Exception):
+    """Base of every error that this library raises on purpose; its message is meant for a person."""
+
+
+class UnknownName(TaxiError):
+    """A service, month, origin, rule or setting that does not exist; raised before anything is fetched."""
+
+
+class NotPublished(TaxiError):
+    """The origin has no such trip file."""
+
+
+class DownloadFailed(TaxiError):
+    """The origin could not be reached, or stopped sending, after every retry."""
+
+
+class NotATripFile(TaxiError):
+    """What came back is no readable trip file of this service and month: HTML, XML, truncated, foreign, empty."""
+
+
+class UnknownColumn(NotATripFile):
+    """A column that no era of the service has: TLC changed the file, or it belongs to another service."""
+
+
+class TooManyMalformed(NotATripFile):
+    """More than the tolerated share of the rows cannot be parsed."""
+
+
+class StorageFull(TaxiError):
+    """A disk, here or under the database, has no room left."""
+
+
+class TargetUnavailable(TaxiError):
+    """The database, bucket or data set cannot be reached or refuses us."""
+
+
+class CountsDisagree(TaxiError):
+    """Rows were about to be lost or doubled; nothing was changed."""

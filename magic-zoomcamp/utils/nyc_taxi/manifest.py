@@ -1,0 +1,115 @@
+"""What blocks hand to each other: where a staged file is and what is known of it, never its rows."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nyc_taxi.errors import CountsDisagree, NotATripFile
+from nyc_taxi.months import Month
+from nyc_taxi.services import Service, service_named
+
+BATCH_ROWS = 65_536
+"""Rows per record batch: some 10 MB, small against any memory limit and large against any per-batch cost."""
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One trip file, conformed and staged; the numbers that follow it to every target."""
+
+    service_name: str
+    month_text: str
+    origin: str
+    url: str
+    etag: str
+    bytes: int
+    """Size of the trip file as published."""
+    sha256: str
+    """Of the trip file as published."""
+    path: str
+    """The staged file: canonical columns, all rows that could be parsed."""
+    malformed_path: str
+    """Rows that could not be parsed (line, reason, text), as Parquet; empty when there are none."""
+    columns: tuple[str, ...]
+    """Canonical columns that the trip file has; the others are null throughout."""
+    columns_dropped: tuple[str, ...]
+    rows_read: int
+    malformed: Mapping[str, int]
+    """Rows that could not be parsed, by reason."""
+    rules: tuple[str, ...] = ()
+    rows_accepted: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Rows kept out of the table, by reason, the malformed ones included."""
+    sums: Mapping[str, float] = field(default_factory=dict)
+    """Sum of each of the service's measures over the accepted rows."""
+
+    @property
+    def service(self) -> Service:
+        """The service, with its schema and its names."""
+        return service_named(self.service_name)
+
+    @property
+    def month(self) -> Month:
+        """The month under which the file is published, which is not that of each of its trips."""
+        return Month.parse(self.month_text)
+
+    @property
+    def rows_rejected(self) -> int:
+        """Rows kept out of the table, for whatever reason."""
+        return sum(self.rejected.values())
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain strings and numbers, the rest as JSON text: what Mage and a note on disk keep without loss."""
+        return {name: json.dumps(value) if name in _JSON_FIELDS else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "StagedFile":
+        """The inverse of to_row."""
+        values: dict[str, Any] = {n: json.loads(v) if n in _JSON_FIELDS else v for n, v in row.items()}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
+
+    def check_conservation(self) -> None:
+        """Raise CountsDisagree unless every row read is either accepted or rejected."""
+        if self.rows_read != self.rows_accepted + self.rows_rejected:
+            raise CountsDisagree(
+                f"{self.service_name} {self.month_text}: {self.rows_read:,} rows read, but {self.rows_accepted:,} "
+                f"accepted and {self.rows_rejected:,} rejected: run transform_taxi_data again"
+            )
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Stream the staged rows, optionally some columns only; NotATripFile when the staged file is gone."""
+        if not Path(self.path).exists():
+            raise NotATripFile(f"staged file {self.path} is gone: run load_api_data again")
+        with pq.ParquetFile(self.path, pre_buffer=False) as parquet:
+            yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
+
+
+_JSON_FIELDS = ("columns", "columns_dropped", "malformed", "rules", "rejected", "sums")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The staged files of a run."""
+
+    files: tuple[StagedFile, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per staged file."""
+        return pd.DataFrame(
+            [file.to_row() for file in self.files], columns=[column.name for column in fields(StagedFile)]
+        )
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame) -> "Manifest":
+        """The inverse of to_frame."""
+        return cls(
+            tuple(
+                StagedFile.of_row({str(name): value for name, value in row.items()}) for row in frame.to_dict("records")
+            )
+        )

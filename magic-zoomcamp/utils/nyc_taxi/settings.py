@@ -1,0 +1,153 @@
+"""
+The only reader of the environment, and the context of one run.
+
+Every variable is listed with a comment in dev.env. A block passes its keyword arguments to `run_context`
+and hands the result to one library function.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from nyc_taxi.errors import UnknownName
+from nyc_taxi.months import Month
+from nyc_taxi.quality import rule_named
+from nyc_taxi.services import Origin, Service, origin_named, service_named
+
+IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class PostgresSettings:
+    """Where the Postgres server is, as Mage reaches it."""
+
+    host: str
+    port: int
+    dbname: str
+    schema: str
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def uri(self) -> str:
+        """The libpq URI, password included: for a driver's argument only, never for a message or a command line."""
+        return f"postgresql://{quote(self.user, '')}:{quote(self.password, '')}@{self.where}?connect_timeout=10"
+
+    @property
+    def where(self) -> str:
+        """host:port/dbname, for messages."""
+        return f"{self.host}:{self.port}/{quote(self.dbname, '')}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs between this machine, another server and the cloud."""
+
+    postgres: PostgresSettings
+    base_urls: Mapping[str, str]
+    """Per origin, the address that its file names are appended to."""
+    staging_dir: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the environment; an empty variable counts as unset. UnknownName for a value that cannot be."""
+
+        def get(name: str, default: str) -> str:
+            return environ.get(name) or default
+
+        schema, port = get("POSTGRES_SCHEMA", "ny_taxi"), get("POSTGRES_PORT", "5432")
+        if not IDENTIFIER.fullmatch(schema):
+            raise UnknownName(f"POSTGRES_SCHEMA {schema!r} is not a lower-case SQL name such as ny_taxi")
+        if not port.isdecimal():
+            raise UnknownName(f"POSTGRES_PORT {port!r} is not a number such as 5432")
+        return cls(
+            postgres=PostgresSettings(
+                host=get("POSTGRES_HOST", "127.0.0.1"),
+                port=int(port),
+                dbname=get("POSTGRES_DBNAME", "mage"),
+                schema=schema,
+                user=get("POSTGRES_USER", "mage"),
+                password=get("POSTGRES_PASSWORD", ""),
+            ),
+            base_urls={
+                "dtc": get("TLC_DTC_BASE_URL", "https://github.com/DataTalksClub/nyc-tlc-data/releases/download"),
+                "tlc": get("TLC_PARQUET_BASE_URL", "https://d37ci6vzurychx.cloudfront.net/trip-data"),
+            },
+            staging_dir=Path(get("STAGING_DIR", ".local/staging")).resolve(),
+        )
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: which trip file, which rules, where to."""
+
+    service: Service
+    month: Month
+    origin: Origin
+    rules: tuple[str, ...]
+    settings: Settings
+
+    def __str__(self) -> str:
+        """Service, month and origin, for messages."""
+        return f"{self.service.name} {self.month} ({self.origin.name})"
+
+
+def run_context(variables: Mapping[str, object], settings: Settings | None = None) -> RunContext:
+    """
+    Make the context from a block's keyword arguments, that is from Mage's runtime variables.
+
+    Reads service, month, month_offset, execution_date, origin and rules, and refuses what does not exist with
+    UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
+    Mage gives execution_date as a datetime with or without a zone, as text, or not at all.
+    """
+    service = service_named(_text(variables.get("service"), "yellow"))
+    origin = origin_named(_text(variables.get("origin"), "dtc"))
+    month = _month(variables)
+    _refuse_unpublishable(service, month, origin)
+    return RunContext(
+        service, month, origin, _rules(variables.get("rules"), service), settings or Settings.from_environment()
+    )
+
+
+def _text(value: object, default: str = "") -> str:
+    return str(value).strip() if value is not None and str(value).strip() else default
+
+
+def _month(variables: Mapping[str, object]) -> Month:
+    text = _text(variables.get("month"))
+    try:
+        if text:
+            return Month.parse(text)
+        when = variables.get("execution_date")
+        if isinstance(when, str):
+            when = datetime.fromisoformat(when)
+        if not isinstance(when, date):
+            raise ValueError("no month: give the variable month (YYYY-MM), or run with an execution_date")
+        return Month.of(when).shift(int(_text(variables.get("month_offset"), "0")))
+    except ValueError as error:
+        raise UnknownName(str(error)) from None
+
+
+def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> None:
+    first, last = origin.first[service.name], origin.last
+    if month < first or (last and month > last):
+        raise UnknownName(
+            f"{service.name} {month} does not exist at origin {origin.name}, which has {first} to "
+            f"{last or 'about two months ago'}: choose another month or origin"
+        )
+
+
+def _rules(value: object, service: Service) -> tuple[str, ...]:
+    """Rule names from a list or from text with commas; empty means the service's own, 'none' means no rule."""
+    if not value:
+        return service.rules
+    names = (
+        [_text(name) for name in value]
+        if isinstance(value, Iterable) and not isinstance(value, str)
+        else str(value).split(",")
+    )
+    return tuple(rule_named(name.strip()).name for name in names if name.strip() and name.strip() != "none")

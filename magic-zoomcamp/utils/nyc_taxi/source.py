@@ -1,0 +1,222 @@
+"""Trip files at their origins: addresses, what is published, and downloads that survive a bad line."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
+from nyc_taxi.months import Month
+from nyc_taxi.settings import RunContext
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = (10, 60)
+"""To connect, and between two pieces of data."""
+ATTEMPTS = 5
+LOG_EVERY_SECONDS = 5
+MAGIC = {"csv.gz": b"\x1f\x8b", "parquet": b"PAR1"}
+NOT_THERE = (403, 404, 410)
+"""TLC's own origin answers 403 for a file that does not exist."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the origin says of a trip file before it is fetched."""
+
+    url: str
+    etag: str
+    """Empty when the origin names none: such a file is fetched every time."""
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A trip file on this disk, as published."""
+
+    published: Published
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def trip_file_url(run: RunContext) -> str:
+    """The address of the run's trip file."""
+    name = f"{run.service.name}_tripdata_{run.month}.{run.origin.suffix}"
+    folder = f"{run.service.name}/" if run.origin.name == "dtc" else ""
+    return f"{run.settings.base_urls[run.origin.name].rstrip('/')}/{folder}{name}"
+
+
+def find(run: RunContext) -> Published:
+    """Ask the origin with one HEAD request; NotPublished without such a file, DownloadFailed without an answer."""
+    url = trip_file_url(run)
+    with _retried(url, lambda: _request("HEAD", url)) as answer:
+        if answer.status_code in NOT_THERE:
+            raise NotPublished(_not_published(run, url))
+        size = answer.headers.get("Content-Length")
+        return Published(url, answer.headers.get("ETag", ""), int(size) if size else None)
+
+
+def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
+    """
+    Stream the trip file into the folder, going on where an earlier attempt stopped.
+
+    Raises NotATripFile as soon as the first bytes are not those of the origin's format, DownloadFailed when the
+    line fails after every retry or fewer bytes arrive than were announced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / published.url.rsplit("/", 1)[-1]
+    part = path.with_name(path.name + ".part")
+    _forget_other_version(part, published)
+    _retried(published.url, lambda: _fetch(run, published, part))
+    size, sha256 = part.stat().st_size, _sha256(part)
+    _check_end(run, part)
+    os.replace(part, path)
+    _version_note(part).unlink(missing_ok=True)
+    return Downloaded(published, path, size, sha256)
+
+
+def _not_published(run: RunContext, url: str) -> str:
+    usual = Month.of(date.today()).shift(-2)
+    known = f"it ends with {run.origin.last}" if run.origin.last else f"newest usual month is {usual}"
+    return (
+        f"{run.service.name} {run.month} is not published at {run.origin.name} ({url}): "
+        f"TLC publishes about two months late; {known}"
+    )
+
+
+def _request(method: str, url: str, **headers: str) -> requests.Response:
+    # "identity": a server that compresses on the fly would change the size and make Range meaningless.
+    headers["Accept-Encoding"] = "identity"
+    answer = requests.request(method, url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=True)
+    if answer.status_code >= 500 or answer.status_code == 429:
+        answer.close()
+        raise requests.ConnectionError(f"the server answered {answer.status_code}")
+    return answer
+
+
+def _retried(url: str, action: Callable[[], requests.Response]) -> requests.Response:
+    """Call the action until it succeeds, waiting 1, 2, 4, 8 seconds after failures of the line or the server."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return action()
+        except requests.RequestException as error:
+            if attempt == ATTEMPTS:
+                raise DownloadFailed(
+                    f"{url} could not be fetched in {ATTEMPTS} attempts ({_cause(error)}): "
+                    f"check the network and the base URL"
+                ) from None
+            print(f"{url}: {_cause(error)}; attempt {attempt + 1} of {ATTEMPTS} follows", flush=True)
+            time.sleep(2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost cause of a network error, without the wrapping of three libraries."""
+    while error.args and isinstance(error.args[-1], BaseException):
+        error = error.args[-1]
+    reason = getattr(error, "reason", None)
+    return _cause(reason) if isinstance(reason, BaseException) else str(error) or type(error).__name__
+
+
+def _fetch(run: RunContext, published: Published, part: Path) -> requests.Response:
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == published.bytes:
+        return requests.Response()
+    headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have else {}
+    with _request("GET", published.url, **headers) as answer:
+        if answer.status_code in NOT_THERE:
+            raise NotPublished(_not_published(run, published.url))
+        if answer.status_code not in (200, 206):
+            raise DownloadFailed(f"{published.url} answered {answer.status_code}: check the base URL")
+        resumed = answer.status_code == 206
+        with part.open("ab" if resumed else "wb") as out:
+            for chunk in _with_progress(answer, have if resumed else 0, published):
+                if out.tell() == 0:
+                    _check_start(run, published.url, chunk)
+                out.write(chunk)
+        _check_size(published, part)
+        return answer
+
+
+def _with_progress(answer: requests.Response, have: int, published: Published) -> Iterator[bytes]:
+    """The answer's chunks, with a bar on a terminal and a line every few seconds in a log."""
+    name, total = published.url.rsplit("/", 1)[-1], published.bytes
+    with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=not sys.stderr.isatty()) as bar:
+        said = time.monotonic()
+        for chunk in answer.iter_content(CHUNK_BYTES):
+            yield chunk
+            have += len(chunk)
+            bar.update(len(chunk))
+            if bar.disable and time.monotonic() - said > LOG_EVERY_SECONDS:
+                said = time.monotonic()
+                print(f"{name}: {have / 1e6:,.0f} of {f'{total / 1e6:,.0f}' if total else '?'} MB", flush=True)
+
+
+def _check_size(published: Published, part: Path) -> None:
+    """A short answer is a broken line: it is tried again and resumed. A long one is another file."""
+    got = part.stat().st_size
+    if published.bytes is not None and got < published.bytes:
+        raise requests.ConnectionError(f"{got:,} of {published.bytes:,} bytes arrived")
+    if published.bytes is not None and got > published.bytes:
+        part.unlink()
+        raise requests.ConnectionError(f"{got:,} bytes arrived, {published.bytes:,} were announced")
+
+
+def _check_start(run: RunContext, url: str, chunk: bytes) -> None:
+    magic = MAGIC[run.origin.suffix]
+    if not chunk.startswith(magic):
+        raise NotATripFile(
+            f"{url} is no {run.origin.suffix} file: it starts with {_describe(chunk)}. "
+            f"Open the address in a browser; check the base URL of origin {run.origin.name}"
+        )
+
+
+def _check_end(run: RunContext, path: Path) -> None:
+    """Parquet keeps its index at the end: without the magic there, the file is cut."""
+    if run.origin.suffix != "parquet":
+        return
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4))
+        tail = file.read()
+    if tail != MAGIC["parquet"]:
+        path.unlink()
+        raise NotATripFile(
+            f"{path.name} of {run} is truncated: its last four bytes are not PAR1. Run again to fetch it anew"
+        )
+
+
+def _describe(chunk: bytes) -> str:
+    start = chunk[:200].lstrip().lower()
+    kind = (
+        "an HTML page"
+        if start.startswith((b"<!doctype", b"<html"))
+        else "an XML message"
+        if start.startswith(b"<?xml")
+        else "bytes"
+    )
+    return f"{kind} ({chunk.lstrip()[:40]!r})"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version_note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _forget_other_version(part: Path, published: Published) -> None:
+    """Keep the part of an earlier attempt only if it is surely of the same version of the file."""
+    note, version = _version_note(part), {"url": published.url, "etag": published.etag, "bytes": published.bytes}
+    if not published.etag or not note.exists() or json.loads(note.read_text()) != version:
+        part.unlink(missing_ok=True)
+        note.write_text(json.dumps(version))

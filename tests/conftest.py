@@ -1,0 +1,76 @@
+"""What tests share: a real Postgres of their own, a trip-file server of their own, and runs against both."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import adbc_driver_postgresql.dbapi as adbc
+import pytest
+from nyc_taxi.settings import PostgresSettings, RunContext, Settings, run_context
+
+from local import postgres
+from local.trip_server import TripServer
+
+REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresSettings]:
+    """One Postgres server for the session."""
+    data = tmp_path_factory.mktemp("pg") / "data"
+    running = postgres.start(data)
+    yield PostgresSettings(running.host, running.port, running.dbname, "ny_taxi", running.user, running.password)
+    postgres.stop(data)
+
+
+@pytest.fixture
+def database(server: PostgresSettings) -> PostgresSettings:
+    """The server, without the tables of an earlier test."""
+    sql(server, "DROP SCHEMA IF EXISTS ny_taxi CASCADE")
+    return server
+
+
+@pytest.fixture
+def trips(tmp_path: Path) -> Iterator[TripServer]:
+    """A trip-file server over an empty folder, `trips.folder`."""
+    with TripServer(tmp_path / "trips") as running:
+        yield running
+
+
+@pytest.fixture
+def real_trips() -> Iterator[TripServer]:
+    """A trip-file server over the city's real files, where they are at hand."""
+    if not REAL_FILES.is_dir():
+        pytest.skip("the city's real files are not beside this checkout")
+    with TripServer(REAL_FILES) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(database: PostgresSettings, trips: TripServer, tmp_path: Path) -> Settings:
+    """Settings that point at the test's own servers and staging folder."""
+    return settings_for(database, trips, tmp_path)
+
+
+@pytest.fixture
+def real_settings(database: PostgresSettings, real_trips: TripServer, tmp_path: Path) -> Settings:
+    """The same with the city's real files."""
+    return settings_for(database, real_trips, tmp_path)
+
+
+def settings_for(database: PostgresSettings, trips: TripServer, folder: Path) -> Settings:
+    """Settings from servers and a folder."""
+    urls = {"dtc": trips.dtc_base_url, "tlc": trips.tlc_base_url}
+    return replace(Settings.from_environment({}), postgres=database, base_urls=urls, staging_dir=folder / "staging")
+
+
+def run_of(settings: Settings, service: str, month: str, origin: str, rules: str = "") -> RunContext:
+    """A run against the test's own servers."""
+    return run_context({"service": service, "month": month, "origin": origin, "rules": rules}, settings)
+
+
+def sql(database: PostgresSettings, statement: str) -> list[tuple[object, ...]]:
+    """Run one statement, committed; return its rows."""
+    with adbc.connect(database.uri, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
