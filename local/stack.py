@@ -52,15 +52,15 @@ class Stack:
     trips: TripService | None
 
 
-def up(trips: Path | None = None) -> Stack:
+def up(trips: Path | None = None, *, with_postgres: bool = True) -> Stack:
     """
-    Start Postgres and, for a folder of trip files, their server; what already runs is kept.
+    Start Postgres, unless another server is used, and for a folder of trip files their server; what runs is kept.
 
     One trip-file server runs at a time: another folder replaces it. Without `trips` it is left as it is.
     Raises LocalStackError with the end of the log of a service that does not come up.
     """
     with _locked():
-        server = postgres.start(_data())
+        server = postgres.start(_data()) if with_postgres else postgres.running(_data())
         return Stack(server, _serve(trips.resolve()) if trips else _running_trips())
 
 

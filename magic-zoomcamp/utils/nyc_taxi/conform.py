@@ -9,6 +9,7 @@ the offending lines stand alone. One parser serves both ways, so that a value me
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,8 @@ from nyc_taxi.services import REAL, TEXT, WHOLE, Service
 BLOCK_BYTES = 4 << 20
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
+EXACT = 2**53
+"""From here on, a 64-bit float no longer tells neighbouring integers apart."""
 NULLS = ["", "NaN", "nan", "NULL", "null"]
 # The stub of IsalError calls it an instance; it is a class.
 UNPACKING_ERRORS = (EOFError, OSError, zlib.error, cast_type(type[Exception], igzip_lib.IsalError))
@@ -90,15 +93,19 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
         canonical=tuple(known.get(key) for key in trimmed),
         dropped=tuple(name.strip() for name, key in zip(names, trimmed, strict=True) if key not in known),
     )
-    if service.pickup not in columns.present or len(set(columns.present)) < len(columns.present):
-        raise NotATripFile(f"{file}: columns {', '.join(names)} are not those of a {service.name} file")
+    twice = [name for name, times in Counter(columns.present).items() if times > 1]
+    if twice:
+        raise NotATripFile(f"{file}: column {', '.join(twice)} is there twice; which one counts cannot be told")
+    if service.pickup not in columns.present:
+        found = f"its columns are {', '.join(names)}" if names else "it is empty"
+        raise NotATripFile(f"{file} is no {service.name} file: it has no column {service.pickup}; {found}")
     return columns
 
 
 def open_csv(path: Path, service: Service) -> tuple[Columns, Iterator[Conformed]]:
     """The columns of a csv.gz trip file, and its rows in pieces."""
     blocks = _blocks(path)
-    header = next(blocks, b"").decode("utf-8-sig").strip()
+    header = next(blocks, b"").decode("utf-8-sig", "backslashreplace").strip()
     names = header.split(",") if header else []
     columns = match_columns(names, service, path.name)
     return columns, _CsvReader(columns, service).read(blocks)
@@ -122,7 +129,7 @@ def count_rows(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     blocks = _blocks(path)
     next(blocks, b"")
-    return sum(len(block.splitlines()) for block in blocks)
+    return sum(len(_lines(block)) for block in blocks)
 
 
 def _first_line(error: BaseException) -> str:
@@ -155,6 +162,12 @@ def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
         yield rest
 
 
+def _lines(block: bytes) -> list[bytes]:
+    """The lines of a block without their ends."""
+    lines = [line.removesuffix(b"\r") for line in block.split(b"\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 class _CsvReader:
     """Blocks of one file's lines to canonical tables."""
 
@@ -170,13 +183,17 @@ class _CsvReader:
     def read(self, blocks: Iterable[bytes]) -> Iterator[Conformed]:
         for block in blocks:
             try:
-                yield to_canonical(self._parse(block, self.exact), self.service)
-                self.lines += block.count(b"\n")
+                table = self._parse(block, block.count(b"\n") + (not block.endswith(b"\n")), self.exact)
             except pa.ArrowInvalid:
-                yield from self._read_carefully(block.splitlines())
+                yield from self._read_carefully(_lines(block))
+            else:
+                self.lines += len(table)
+                yield to_canonical(table, self.service)
 
-    def _parse(self, block: bytes, types: dict[str, pa.DataType]) -> pa.Table:
-        return csv.read_csv(
+    def _parse(self, block: bytes, lines: int, types: dict[str, pa.DataType]) -> pa.Table:
+        if b"\0" in block:
+            raise pa.ArrowInvalid("no database takes a NUL character as text")
+        table = csv.read_csv(
             pa.BufferReader(block),
             read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 4),
             convert_options=csv.ConvertOptions(
@@ -186,6 +203,10 @@ class _CsvReader:
                 strings_can_be_null=True,
             ),
         )
+        if len(table) != lines:
+            # A stray quotation mark makes one row of all lines up to the next one.
+            raise pa.ArrowInvalid(f"{lines} lines, but {len(table)} rows")
+        return table
 
     def _read_carefully(self, lines: list[bytes]) -> Iterator[Conformed]:
         for start in range(0, len(lines), CAREFUL_LINES):
@@ -199,12 +220,12 @@ class _CsvReader:
         if not lines:
             return
         try:
-            table = self._parse(b"\n".join(line for _, line in lines), self.lenient)
+            table = self._parse(b"\n".join(line for _, line in lines), len(lines), self.lenient)
         except pa.ArrowInvalid as error:
             if len(lines) == 1:
                 [(number, line)] = lines
                 yield Conformed(
-                    self.service.schema.empty_table(), [Malformed(number, _text(line), self._reason(error))]
+                    self.service.schema.empty_table(), [Malformed(number, _text(line), self._reason(line, error))]
                 )
             else:
                 yield from self._halve(lines[: len(lines) // 2])
@@ -212,13 +233,15 @@ class _CsvReader:
         else:
             yield to_canonical(table, self.service, lambda row: (lines[row][0], _text(lines[row][1])))
 
-    def _reason(self, error: pa.ArrowInvalid) -> str:
+    def _reason(self, line: bytes, error: pa.ArrowInvalid) -> str:
+        if b"\0" in line:
+            return "malformed: NUL character"
         column = _ERROR_COLUMN.search(str(error))
         return f"malformed: {self.names[int(column[1])] if column else 'number of fields'}"
 
 
 def _text(line: bytes) -> str:
-    return line.decode("utf-8", "backslashreplace")
+    return line.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def _read_parquet(path: Path, columns: Columns, service: Service) -> Iterator[Conformed]:
@@ -233,6 +256,8 @@ def _read_parquet(path: Path, columns: Columns, service: Service) -> Iterator[Co
                 )
                 yield to_canonical(source, service, partial(_parquet_row, source, rows))
                 rows += len(batch)
+    except pa.ArrowNotImplementedError as error:
+        raise NotATripFile(f"{path.name}: {error}. TLC changed its type: conform.cast must learn it") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise NotATripFile(f"{path.name} is damaged ({_first_line(error)}): run again to fetch it anew") from None
 
@@ -260,6 +285,10 @@ def to_canonical(
             continue
         try:
             arrays.append(cast(source[name], kind, service.codes.get(name)))
+        except pa.ArrowNotImplementedError:
+            raise pa.ArrowNotImplementedError(
+                f"column {name} of type {source[name].type} cannot be read as {kind}"
+            ) from None
         except pa.ArrowInvalid:
             fits = _fits(source[name].combine_chunks(), kind, service.codes.get(name))
             unfit |= {row: name for row in np.flatnonzero(~fits).tolist() if row not in unfit}
@@ -298,6 +327,8 @@ def cast(
         kind: the canonical type.
         codes: words, in lower case, that stand for integers in early eras.
     """
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
         values = pc.if_else(pc.is_nan(values), None, values)
     if values.type == kind:
@@ -307,6 +338,8 @@ def cast(
     if kind == TEXT and pa.types.is_floating(values.type):
         # A flag that an era kept as a number: 1.0 is written 1.
         values = values.cast(WHOLE)
+    if pa.types.is_floating(values.type) and kind == WHOLE and (pc.max(pc.abs(values)).as_py() or 0) >= EXACT:
+        raise pa.ArrowInvalid("a float this large may stand for several integers")
     return values.cast(kind)
 
 
@@ -320,4 +353,4 @@ def _cast_text(
     if codes:
         place = pc.index_in(pc.utf8_lower(values), pa.array(codes))
         values = pc.coalesce(pc.take(pa.array([str(code) for code in codes.values()]), place), values)
-    return values.cast(REAL).cast(kind) if pa.types.is_integer(kind) else values.cast(kind)
+    return cast(values.cast(REAL), kind) if pa.types.is_integer(kind) else values.cast(kind)

@@ -63,6 +63,11 @@ class StagedFile:
         """Rows kept out of the table, for whatever reason."""
         return sum(self.rejected.values())
 
+    @property
+    def rows_staged(self) -> int:
+        """Rows that the staged file really holds."""
+        return int(pq.read_metadata(self.path).num_rows)
+
     def to_row(self) -> dict[str, Any]:
         """Plain strings and numbers, the rest as JSON text: what Mage and a note on disk keep without loss."""
         return {name: json.dumps(value) if name in _JSON_FIELDS else value for name, value in asdict(self).items()}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from math import isclose
 from pathlib import Path
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -104,6 +105,32 @@ def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
     said = f"{file.rows_accepted:,} rows in {load.seconds:.1f} s, {file.rows_rejected:,} set aside"
     print(f"{kept.full_name} {file.month}: {said}", flush=True)
     return load
+
+
+def measure_month(service: Service, month: Month, settings: PostgresSettings) -> tuple[int, int, dict[str, float]]:
+    """What Postgres holds of a month: rows, rejected rows, and the sum of each of the service's measures."""
+    kept, rejected = _tables(service, settings.schema)
+    day = f"DATE '{month.first_day}'"
+    sums = "".join(f", coalesce(sum({name.lower()}), 0)::double precision" for name in service.measures)
+    with _connection(settings) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*){sums} FROM {kept.full_name} WHERE file_month = {day}")
+        [(rows, *totals)] = cursor.fetchall()
+        cursor.execute(f"SELECT count(*) FROM {rejected.full_name} WHERE file_month = {day}")
+        [(rows_rejected,)] = cursor.fetchall()
+    return rows, rows_rejected, dict(zip(service.measures, totals, strict=True))
+
+
+def check_month(file: StagedFile, settings: PostgresSettings) -> None:
+    """Raise CountsDisagree unless Postgres holds exactly the rows and sums that the manifest counts."""
+    rows, rows_rejected, sums = measure_month(file.service, file.month, settings)
+    expected = (file.rows_accepted, file.rows_rejected)
+    # Sums are floating point, added in another order: the same to nine digits is the same.
+    agree = all(isclose(sums[name], file.sums[name], rel_tol=1e-9, abs_tol=1e-6) for name in sums)
+    if (rows, rows_rejected) != expected or not agree:
+        raise CountsDisagree(
+            f"{file.service_name} {file.month}: the manifest has {expected} rows accepted and rejected and sums {file.sums}, "
+            f"Postgres {(rows, rows_rejected)} and {sums}: another run replaced the month, or rows were changed by hand"
+        )
 
 
 @contextmanager

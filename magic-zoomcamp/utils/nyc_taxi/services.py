@@ -36,7 +36,7 @@ class Service:
     dropped: Mapping[str, str] = field(default_factory=dict)
     """Columns of other eras, in lower case, that have no canonical place, with the reason."""
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Per canonical integer column: the words, in lower case, that early eras wrote instead of TLC's codes."""
+    """Per canonical integer column: the words, trimmed and in lower case, that early eras wrote instead of codes."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -99,9 +99,9 @@ _LEGACY_CODES = {
     "payment_type": {
         **dict.fromkeys(("credit", "cre", "crd"), 1),
         **dict.fromkeys(("cash", "cas", "csh"), 2),
-        **dict.fromkeys(("no charge", "noc", "no "), 3),
+        **dict.fromkeys(("no charge", "noc", "no"), 3),
         **dict.fromkeys(("dispute", "dis"), 4),
-        **dict.fromkeys(("unknown", "unk", "na "), 5),
+        **dict.fromkeys(("unknown", "unk", "na"), 5),
     },
 }
 

@@ -122,14 +122,20 @@ def _month(variables: Mapping[str, object]) -> Month:
     try:
         if text:
             return Month.parse(text)
-        when = variables.get("execution_date")
-        if isinstance(when, str):
-            when = datetime.fromisoformat(when)
-        if not isinstance(when, date):
-            raise ValueError("no month: give the variable month (YYYY-MM), or run with an execution_date")
-        return Month.of(when).shift(int(_text(variables.get("month_offset"), "0")))
     except ValueError as error:
         raise UnknownName(str(error)) from None
+    when, offset = variables.get("execution_date"), _text(variables.get("month_offset"), "0")
+    if isinstance(when, str) and when.strip():
+        try:
+            when = datetime.fromisoformat(when.strip())
+        except ValueError:
+            raise UnknownName(f"execution_date {when!r} is not a date such as 2021-01-31T00:00:00") from None
+    if not isinstance(when, date):
+        raise UnknownName("no month: give the variable month (YYYY-MM), or run with an execution_date")
+    try:
+        return Month.of(when).shift(int(offset))
+    except ValueError:
+        raise UnknownName(f"month_offset {offset!r} is not a whole number of months such as -2") from None
 
 
 def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> None:
@@ -143,11 +149,6 @@ def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> Non
 
 def _rules(value: object, service: Service) -> tuple[str, ...]:
     """Rule names from a list or from text with commas; empty means the service's own, 'none' means no rule."""
-    if not value:
-        return service.rules
-    names = (
-        [_text(name) for name in value]
-        if isinstance(value, Iterable) and not isinstance(value, str)
-        else str(value).split(",")
-    )
-    return tuple(rule_named(name.strip()).name for name in names if name.strip() and name.strip() != "none")
+    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else _text(value).split(",")
+    names = [_text(name) for name in listed if _text(name)]
+    return tuple(rule_named(name).name for name in names if name != "none") if names else service.rules

@@ -60,6 +60,8 @@ def find(run: RunContext) -> Published:
     with _retried(url, lambda: _request("HEAD", url)) as answer:
         if answer.status_code in NOT_THERE:
             raise NotPublished(_not_published(run, url))
+        if answer.status_code != 200:
+            raise DownloadFailed(f"{url} answered {answer.status_code}: check the base URL")
         size = answer.headers.get("Content-Length")
         return Published(url, answer.headers.get("ETag", ""), int(size) if size else None)
 
@@ -130,10 +132,14 @@ def _fetch(run: RunContext, published: Published, part: Path) -> requests.Respon
     have = part.stat().st_size if part.exists() else 0
     if have and have == published.bytes:
         return requests.Response()
-    headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have else {}
+    # Without an ETag nothing says that the rest would be of the same file.
+    headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have and published.etag else {}
     with _request("GET", published.url, **headers) as answer:
         if answer.status_code in NOT_THERE:
             raise NotPublished(_not_published(run, published.url))
+        if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, have, published)):
+            part.unlink()
+            raise requests.ConnectionError("the server does not go on where the line broke; beginning anew")
         if answer.status_code not in (200, 206):
             raise DownloadFailed(f"{published.url} answered {answer.status_code}: check the base URL")
         resumed = answer.status_code == 206
@@ -144,6 +150,12 @@ def _fetch(run: RunContext, published: Published, part: Path) -> requests.Respon
                 out.write(chunk)
         _check_size(published, part)
         return answer
+
+
+def _continues(answer: requests.Response, have: int, published: Published) -> bool:
+    """Whether a partial answer is the rest of the same file: not every server heeds If-Range."""
+    same = answer.headers.get("ETag", published.etag) == published.etag
+    return same and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 
 
 def _with_progress(answer: requests.Response, have: int, published: Published) -> Iterator[bytes]:
@@ -172,7 +184,7 @@ def _check_size(published: Published, part: Path) -> None:
 
 def _check_start(run: RunContext, url: str, chunk: bytes) -> None:
     magic = MAGIC[run.origin.suffix]
-    if not chunk.startswith(magic):
+    if chunk[: len(magic)] != magic[: len(chunk)]:  # a server may send its first bytes one by one
         raise NotATripFile(
             f"{url} is no {run.origin.suffix} file: it starts with {_describe(chunk)}. "
             f"Open the address in a browser; check the base URL of origin {run.origin.name}"
@@ -217,6 +229,7 @@ def _version_note(part: Path) -> Path:
 def _forget_other_version(part: Path, published: Published) -> None:
     """Keep the part of an earlier attempt only if it is surely of the same version of the file."""
     note, version = _version_note(part), {"url": published.url, "etag": published.etag, "bytes": published.bytes}
-    if not published.etag or not note.exists() or json.loads(note.read_text()) != version:
+    # As text: a note that was cut off in the middle is another version too.
+    if not published.etag or not note.exists() or note.read_text() != json.dumps(version):
         part.unlink(missing_ok=True)
         note.write_text(json.dumps(version))

@@ -47,7 +47,7 @@ def stage_trip_file(run: RunContext) -> Manifest:
             staged = _already_staged(note, published) or _stage(run, published, folder, note)
     except OSError as error:
         raise StorageFull(
-            f"{run}: cannot write to {folder} ({error.strerror}): make room there or set STAGING_DIR"
+            f"{run}: cannot write to {folder} ({error.strerror or error}): make room there or set STAGING_DIR"
         ) from None
     return Manifest((staged,))
 
@@ -55,9 +55,14 @@ def stage_trip_file(run: RunContext) -> Manifest:
 def _already_staged(note: Path, published: source.Published) -> StagedFile | None:
     if not note.exists() or not published.etag:
         return None
-    known = json.loads(note.read_text())
-    staged = StagedFile.of_row(known["file"])
-    same = (staged.url, staged.etag, known["format"]) == (published.url, published.etag, FORMAT)
+    try:
+        known = json.loads(note.read_text())
+        if known["format"] != FORMAT:  # first: another format's note may have other fields
+            return None
+        staged = StagedFile.of_row(known["file"])
+    except (ValueError, KeyError, TypeError):
+        return None  # a note that a crash of the machine left unreadable is no note
+    same = (staged.url, staged.etag) == (published.url, published.etag)
     if not same or not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
         return None
     print(f"{staged.url} is unchanged (ETag {staged.etag}): {staged.rows_read:,} rows are staged already", flush=True)

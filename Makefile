@@ -1,0 +1,69 @@
+# Everything runs on a machine with Python 3.11 and make. `make` alone lists the commands.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3.11
+PY := .venv/bin/python
+PIP := .venv/bin/pip --disable-pip-version-check
+READY := .venv/.ready
+
+.PHONY: help setup demo run ui sql up down status test test-large lint format bench lock
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Runs again only when the lock changes. pip compiles the bytecode, without which every
+# start of Mage takes ten seconds longer.
+$(READY): requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	@echo "Installing the locked packages: two to three minutes, once"
+	$(PIP) install -q --no-deps --require-hashes -r requirements-dev.txt
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## Make .venv and install the locked packages
+
+demo: $(READY) ## Fill real tables through real pipelines from made-up files, and check the numbers
+	@$(PY) -m local.demo
+
+run: $(READY) ## Run a pipeline: make run PIPELINE=api_to_postgres SERVICE=green MONTH=2020-10 ORIGIN=dtc RULES=has_passengers
+	@$(PY) -m local.mage run "$(PIPELINE)" SERVICE="$(SERVICE)" MONTH="$(MONTH)" ORIGIN="$(ORIGIN)" RULES="$(RULES)"
+
+ui: $(READY) ## Serve Mage's web UI at http://localhost:6789 (Ctrl-C ends it)
+	@$(PY) -m local.mage ui
+
+sql: $(READY) ## Ask Postgres: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
+	@$(PY) -m local.sql "$(Q)"
+
+up: $(READY) ## Start this machine's Postgres
+	@$(PY) -m local.stack up
+
+down: ## Stop what runs on this machine; the data stay in .local
+	@if [ -x $(PY) ]; then $(PY) -m local.stack down; fi
+
+status: $(READY) ## Show what runs on this machine
+	@$(PY) -m local.stack status
+
+lint: $(READY) ## Check style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+test: lint ## Check style and types, then run the tests
+	$(PY) -m pytest -m "not large"
+
+test-large: $(READY) ## Run the tests that need 14 M rows
+	$(PY) -m pytest -m large
+
+bench: $(READY) ## Measure speed and memory against psql, the usual way, DuckDB and dlt
+	$(PY) -m bench
+
+format: $(READY) ## Format the code
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: $(READY) ## Write requirements.txt and requirements-dev.txt anew from pyproject.toml
+	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
+	  --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt
+	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
+	  --no-emit-index-url --no-emit-find-links --quiet --extra local --extra test --constraint requirements.txt \
+	  --output-file requirements-dev.txt

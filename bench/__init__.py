@@ -1,0 +1,1 @@
+"""What the pipeline's speed and memory are measured against, and how."""

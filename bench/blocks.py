@@ -1,0 +1,31 @@
+"""The work of the pipeline's blocks without Mage, timed from after the imports: `python -m bench.blocks 2021-01`."""
+
+import json
+import sys
+import time
+
+from nyc_taxi.postgres import replace_month
+from nyc_taxi.quality import apply_rules
+from nyc_taxi.settings import run_context
+from nyc_taxi.staging import stage_trip_file
+
+from bench.ours import variables
+
+
+def main(month: str) -> None:
+    """Load the month that the environment points to; the last line printed holds the seconds, whole and by step."""
+    started = time.perf_counter()
+    run = run_context(variables(month))
+    staged = stage_trip_file(run)
+    after_staging = time.perf_counter()
+    judged = apply_rules(staged, run.rules)
+    after_rules = time.perf_counter()
+    for file in judged.files:
+        replace_month(file, run.settings.postgres)
+    ended = time.perf_counter()
+    steps = {"stage": after_staging - started, "rules": after_rules - after_staging, "load": ended - after_rules}
+    print(json.dumps({"seconds": ended - started, "steps": steps}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,21 @@
+import pandas as pd
+from nyc_taxi.settings import Settings
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
+
+
+@data_exporter
+def export_titanic_clean(df: pd.DataFrame, *args: object, **kwargs: object) -> pd.DataFrame:
+    """Write titanic_clean.csv to the staging folder."""
+    folder = Settings.from_environment().staging_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    df.to_csv(folder / "titanic_clean.csv", index=False)
+    return df
+
+
+@test
+def the_file_holds_every_passenger(df: pd.DataFrame, *args: object) -> None:
+    assert len(pd.read_csv(Settings.from_environment().staging_dir / "titanic_clean.csv")) == len(df) > 0

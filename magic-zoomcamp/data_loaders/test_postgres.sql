@@ -1,0 +1,2 @@
+-- The connection of the profile `dev` answers.
+SELECT 1 AS answer

@@ -1,0 +1,106 @@
+"""The pipelines as code: what Mage would only find out at run time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2] / "magic-zoomcamp"
+FOLDERS = {"data_loader": "data_loaders", "transformer": "transformers", "data_exporter": "data_exporters"}
+SUFFIXES = {"python": ".py", "sql": ".sql"}
+PIPELINES = sorted(path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml"))
+
+
+def read(pipeline: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((PROJECT / "pipelines" / pipeline / "metadata.yaml").read_text())
+    return loaded
+
+
+def blocks() -> Iterator[tuple[str, dict[str, Any]]]:
+    for pipeline in PIPELINES:
+        for block in read(pipeline)["blocks"]:
+            yield pipeline, block
+
+
+def file_of(block: dict[str, Any]) -> Path:
+    return PROJECT / FOLDERS[block["type"]] / f"{block['uuid']}{SUFFIXES[block['language']]}"
+
+
+def test_the_pipelines_of_the_course_are_there() -> None:
+    assert {"api_to_postgres", "example_pipeline", "test_config"} <= set(PIPELINES)
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_a_pipeline_is_described_tagged_and_runs_in_one_process(pipeline: str) -> None:
+    metadata = read(pipeline)
+    assert (metadata["uuid"], metadata["name"], metadata["type"]) == (pipeline, pipeline, "python")
+    assert len(metadata["description"]) > 20
+    assert len(metadata["tags"]) >= 2
+    assert metadata["run_pipeline_in_one_process"] is True
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_a_pipeline_is_written_in_the_form_that_mage_writes(pipeline: str) -> None:
+    text = (PROJECT / "pipelines" / pipeline / "metadata.yaml").read_text()
+    assert yaml.dump(yaml.safe_load(text), allow_unicode=True) == text
+
+
+@pytest.mark.parametrize(("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"])
+def test_a_block_has_its_file_with_its_decorator(pipeline: str, block: dict[str, Any]) -> None:
+    text = file_of(block).read_text()
+    if block["language"] == "python":
+        assert f"\n@{block['type']}\ndef {block['uuid']}(" in text
+        assert f"if '{block['type']}' not in globals():" in text.replace('"', "'")
+        assert "\n@test\n" in text
+
+
+@pytest.mark.parametrize(("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"])
+def test_a_block_takes_as_many_inputs_as_it_has_blocks_above_it(pipeline: str, block: dict[str, Any]) -> None:
+    if block["language"] != "python":
+        return
+    signature = file_of(block).read_text().split(f"def {block['uuid']}(")[1].split(")")[0]
+    named = [name for name in signature.split(",") if name.strip() and not name.strip().startswith("*")]
+    assert len(named) == len(block["upstream_blocks"])
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_every_edge_is_named_at_both_ends(pipeline: str) -> None:
+    by_name = {block["uuid"]: block for block in read(pipeline)["blocks"]}
+    down = {(name, below) for name, block in by_name.items() for below in block["downstream_blocks"]}
+    up = {(above, name) for name, block in by_name.items() for above in block["upstream_blocks"]}
+    assert down == up
+    assert len(by_name) == 1 or len(down) >= len(by_name) - 1
+
+
+def test_every_block_file_belongs_to_a_pipeline() -> None:
+    used = {file_of(block) for _, block in blocks()}
+    there = {path for folder in FOLDERS.values() for path in (PROJECT / folder).iterdir() if path.suffix in SUFFIXES.values()}
+    assert there == used
+
+
+def test_triggers_are_inactive_until_a_person_turns_them_on() -> None:
+    for path in PROJECT.glob("pipelines/*/triggers.yaml"):
+        for trigger in yaml.safe_load(path.read_text())["triggers"]:
+            assert trigger["status"] == "inactive", (path, trigger["name"])
+
+
+def test_a_block_is_short() -> None:
+    for _, block in blocks():
+        code = [line for line in file_of(block).read_text().splitlines() if line.strip()]
+        assert len(code) <= 32, file_of(block)
+
+
+def test_the_project_sends_no_telemetry_and_retries_with_backoff() -> None:
+    metadata = yaml.safe_load((PROJECT / "metadata.yaml").read_text())
+    assert metadata["help_improve_mage"] is False
+    assert metadata["retry_config"] == {"retries": 2, "delay": 5, "max_delay": 60, "exponential_backoff": True}
+
+
+def test_every_setting_of_io_config_is_in_dev_env() -> None:
+    config = (PROJECT / "io_config.yaml").read_text()
+    asked = {part.split("'")[0] for part in config.split("env_var('")[1:]}
+    offered = {line.split("=")[0] for line in (PROJECT.parent / "dev.env").read_text().splitlines() if "=" in line}
+    assert len(asked) == 6
+    assert asked <= offered

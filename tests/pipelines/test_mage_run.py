@@ -1,0 +1,162 @@
+"""The pipelines through Mage itself: `mage run --test` on a real Postgres and a real trip-file server."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from nyc_taxi.settings import PostgresSettings, Settings
+
+from local import mage
+from local.generate import generate
+from local.trip_server import TripServer
+from tests.conftest import sql
+
+pytestmark = pytest.mark.mage
+
+
+@pytest.fixture
+def env(settings: Settings, trips: TripServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a run that touches nothing but the test's own servers and folders."""
+    monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
+    database = settings.postgres
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "POSTGRES_HOST": database.host,
+        "POSTGRES_PORT": str(database.port),
+        "POSTGRES_DBNAME": database.dbname,
+        "POSTGRES_SCHEMA": database.schema,
+        "POSTGRES_USER": database.user,
+        "POSTGRES_PASSWORD": database.password,
+        "TLC_DTC_BASE_URL": trips.dtc_base_url,
+        "TLC_PARQUET_BASE_URL": trips.tlc_base_url,
+        "STAGING_DIR": str(settings.staging_dir),
+        "MAGE_DATA_DIR": str(tmp_path / "mage"),
+    }
+
+
+def counted(database: PostgresSettings, table: str = "yellow_cab_data") -> int:
+    [(rows,)] = sql(database, f"SELECT count(*) FROM ny_taxi.{table}")
+    assert isinstance(rows, int)
+    return rows
+
+
+def test_the_example_pipeline_writes_the_cleaned_list(env: dict[str, str], settings: Settings) -> None:
+    mage.run_pipeline("example_pipeline", {}, env)
+    lines = (settings.staging_dir / "titanic_clean.csv").read_text().splitlines()
+    assert lines[0] == "Age,Fare,Parch,Pclass,SibSp,Survived"
+    assert len(lines) > 100
+    assert not any(",," in line or line.endswith(",") for line in lines)
+
+
+def test_the_connection_test_passes_and_fails_with_the_server(env: dict[str, str]) -> None:
+    mage.run_pipeline("test_config", {}, env)
+    with pytest.raises(mage.PipelineFailed, match="password authentication failed"):
+        mage.run_pipeline("test_config", {}, env | {"POSTGRES_PASSWORD": "wrong"})
+
+
+def test_a_month_loaded_twice_is_there_once(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> None:
+    generate("yellow", "2021-01", "dtc", 20_000, trips.folder, malformed=7)
+    mage.run_pipeline("api_to_postgres", {}, env)
+    first = counted(database), counted(database, "yellow_cab_data_rejected")
+    mage.run_pipeline("api_to_postgres", {}, env)
+    assert (counted(database), counted(database, "yellow_cab_data_rejected")) == first
+    assert sum(first) == 20_000
+    audit = sql(database, "SELECT rows_read, rows_accepted, rows_rejected FROM ny_taxi.load_audit ORDER BY load_id")
+    assert audit == [(20_000, *first)] * 2
+    assert [request[0] for request in trips.requests] == ["HEAD", "GET", "HEAD"]
+
+
+def test_a_service_whose_neighbour_was_never_loaded_loads(
+    env: dict[str, str], trips: TripServer, database: PostgresSettings
+) -> None:
+    generate("green", "2020-10", "dtc", 5_000, trips.folder)
+    mage.run_pipeline(
+        "api_to_postgres",
+        {"service": "green", "month": "2020-10", "rules": "has_passengers,positive_distance"},
+        env,
+    )
+    assert counted(database, "green_cab_data") + counted(database, "green_cab_data_rejected") == 5_000
+    reasons = sql(database, "SELECT DISTINCT reason FROM ny_taxi.green_cab_data_rejected ORDER BY 1")
+    assert reasons == [("no_distance",), ("no_passengers",), ("passenger_count_missing",)]
+
+
+def test_the_month_of_the_execution_date_is_loaded(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> None:
+    generate("yellow", "2021-01", "dtc", 1_000, trips.folder)
+    mage.run_pipeline("api_to_postgres", {"month": "", "execution_date": "2021-03-31", "month_offset": "-2"}, env)
+    assert sql(database, "SELECT DISTINCT file_month::text FROM ny_taxi.yellow_cab_data") == [("2021-01-01",)]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"service": "purple"}, "service 'purple' is not one of yellow, green, fhv, fhvhv"),
+        ({"month": "2021-02"}, "yellow 2021-02 is not published at dtc"),
+    ],
+)
+def test_a_run_that_cannot_be_ends_with_one_clear_line(
+    variables: dict[str, str], message: str, env: dict[str, str], trips: TripServer
+) -> None:
+    with pytest.raises(mage.PipelineFailed) as failure:
+        mage.run_pipeline("api_to_postgres", variables, env)
+    assert message in str(failure.value).splitlines()[0]
+    if "service" in variables:
+        assert not trips.requests, "refused before anything was fetched"
+
+
+def test_an_unknown_pipeline_is_named_with_those_there_are(env: dict[str, str]) -> None:
+    with pytest.raises(mage.PipelineFailed, match="'api_to_postgre' is not one of api_to_postgres, example_pipeline"):
+        mage.run_pipeline("api_to_postgre", {}, env)
+
+
+def test_a_run_killed_at_any_point_leaves_the_old_month(
+    env: dict[str, str], trips: TripServer, database: PostgresSettings
+) -> None:
+    generate("yellow", "2021-01", "dtc", 10_000, trips.folder)
+    mage.run_pipeline("api_to_postgres", {}, env)
+    before = counted(database)
+    generate("yellow", "2021-01", "dtc", 400_000, trips.folder, seed=1)
+    command = [mage.MAGE, "run", mage.PROJECT, "api_to_postgres", "--test"]
+    run = subprocess.Popen(command, cwd=mage.ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    copying = "SELECT count(*) FROM pg_stat_progress_copy"
+    while sql(database, copying) == [(0,)]:
+        assert run.poll() is None, "ended before it copied anything"
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait(10)
+    assert counted(database) == before
+    mage.run_pipeline("api_to_postgres", {}, env)
+    assert counted(database) + counted(database, "yellow_cab_data_rejected") == 400_000
+    left_over = "SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_new'"
+    assert sql(database, left_over) == [(0,)]
+
+
+def peak_megabytes(command: list[str], env: dict[str, str]) -> float:
+    """Run the command; the largest resident set of its process tree, sampled every 50 ms, in MB."""
+    run = psutil.Popen(command, cwd=mage.ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    peak = 0.0
+    while run.poll() is None:
+        family = [run, *run.children(recursive=True)]
+        sizes = [process.memory_info().rss for process in family if process.is_running()]
+        peak = max(peak, sum(sizes) / 1e6)
+        time.sleep(0.05)
+    assert run.returncode == 0, run.stderr.read().decode()[-2000:]
+    return peak
+
+
+@pytest.mark.large
+@pytest.mark.timeout(1200)
+def test_memory_does_not_grow_with_the_month(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> None:
+    generate("yellow", "2021-01", "dtc", 1_369_765, trips.folder)
+    generate("yellow", "2019-03", "dtc", 14_000_000, trips.folder)
+    command = [mage.MAGE, "run", mage.PROJECT, "api_to_postgres", "--test", "--runtime-vars"]
+    small = peak_megabytes([*command, '{"month": "2021-01"}'], env)
+    large = peak_megabytes([*command, '{"month": "2019-03"}'], env)
+    print(f"peak memory: {small:.0f} MB for 1.4 M rows, {large:.0f} MB for 14 M rows", file=sys.stderr)
+    assert counted(database) + counted(database, "yellow_cab_data_rejected") == 15_369_765
+    assert small < 700
+    assert large < 1.1 * small
