@@ -1,4 +1,4 @@
-"""This project's two contestants: its library's work alone, and a whole `mage run` of its pipeline."""
+"""The two contestants of the project: its library's work alone, and a whole `mage run` of its pipeline."""
 
 import sys
 

@@ -53,10 +53,14 @@ def test_the_example_pipeline_writes_the_cleaned_list(env: dict[str, str], setti
     assert not any(",," in line or line.endswith(",") for line in lines)
 
 
-def test_the_connection_test_passes_and_fails_with_the_server(env: dict[str, str]) -> None:
+def test_the_connection_test_passes_and_fails_with_the_server(
+    env: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
     mage.run_pipeline("test_config", {}, env)
-    with pytest.raises(mage.PipelineFailed, match="password authentication failed"):
+    # Mage itself prints why and then raises another error.
+    with pytest.raises(mage.PipelineFailed, match="No connection currently open"):
         mage.run_pipeline("test_config", {}, env | {"POSTGRES_PASSWORD": "wrong"})
+    assert "password authentication failed" in capfd.readouterr().out
 
 
 def test_a_month_loaded_twice_is_there_once(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> None:
