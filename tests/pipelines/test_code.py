@@ -47,7 +47,9 @@ def test_a_pipeline_is_written_in_the_form_that_mage_writes(pipeline: str) -> No
     assert yaml.dump(yaml.safe_load(text), allow_unicode=True) == text
 
 
-@pytest.mark.parametrize(("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"])
+@pytest.mark.parametrize(
+    ("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"]
+)
 def test_a_block_has_its_file_with_its_decorator(pipeline: str, block: dict[str, Any]) -> None:
     text = file_of(block).read_text()
     if block["language"] == "python":
@@ -56,7 +58,9 @@ def test_a_block_has_its_file_with_its_decorator(pipeline: str, block: dict[str,
         assert "\n@test\n" in text
 
 
-@pytest.mark.parametrize(("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"])
+@pytest.mark.parametrize(
+    ("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"]
+)
 def test_a_block_takes_as_many_inputs_as_it_has_blocks_above_it(pipeline: str, block: dict[str, Any]) -> None:
     if block["language"] != "python":
         return
@@ -76,7 +80,9 @@ def test_every_edge_is_named_at_both_ends(pipeline: str) -> None:
 
 def test_every_block_file_belongs_to_a_pipeline() -> None:
     used = {file_of(block) for _, block in blocks()}
-    there = {path for folder in FOLDERS.values() for path in (PROJECT / folder).iterdir() if path.suffix in SUFFIXES.values()}
+    there = {
+        path for folder in FOLDERS.values() for path in (PROJECT / folder).iterdir() if path.suffix in SUFFIXES.values()
+    }
     assert there == used
 
 

