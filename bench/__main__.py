@@ -191,7 +191,7 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
     with arena() as place:
         place.generate(MONTH, rows)
         results = measure_all(place, QUICK_CONTESTANTS if quick else CONTESTANTS, rounds)
-        large = None
+        large: Measured | None = None
         print(f"\nyellow {MONTH} dtc, {rows:,} rows, rounds: {rounds}\n{table(results)}")
         print("blocks, by step: " + steps(results[1]))
         wrong = wrong_rows(results)
@@ -202,8 +202,8 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
             large, loaded = measure_once(place, ours.MAGE, LARGE_MONTH)
             targets += growth_targets(results[2], large)
             print("\nmemory and growth of mage run")
-            for count, run_of in ((results[2].rows, results[2].runs[0]), (loaded, large)):
-                print(f"{count:>12,} rows loaded{run_of.seconds:>9.2f} s{run_of.peak_mb:>9.0f} MB peak")
+            for count, taken in ((results[2].rows, results[2]), (loaded, large)):
+                print(f"{count:>12,} rows loaded{taken.seconds:>9.2f} s{taken.peak_mb:>9.0f} MB peak")
     if targets:
         print("\nmust reach", *targets, sep="\n")
     for line in wrong:

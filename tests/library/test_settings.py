@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from nyc_taxi import source
 from nyc_taxi.errors import DownloadFailed, UnknownName
 from nyc_taxi.months import Month
 from nyc_taxi.settings import RunContext, Settings, run_context
@@ -140,15 +139,15 @@ def test_what_does_not_exist_is_named_with_what_does_before_any_request(
 def test_the_same_settings_do_reach_for_the_network_with_good_names(
     offline: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("nyc_taxi.source.time.sleep", lambda seconds: None)
     with pytest.raises(DownloadFailed, match="Connection refused"):
         stage_trip_file(context(offline, month="2021-01"))
 
 
 @pytest.mark.parametrize(
     ("service", "month", "origin"),
-    [("yellow", "2019-01", "dtc"), ("yellow", "2021-07", "dtc"), ("yellow", "2009-01", "tlc"), ("green", "2013-08", "tlc"),
-     ("fhv", "2015-01", "tlc"), ("fhvhv", "2019-02", "tlc"), ("yellow", "2026-06", "tlc")],
+    [("yellow", "2019-01", "dtc"), ("yellow", "2021-07", "dtc"), ("yellow", "2009-01", "tlc"),
+     ("green", "2013-08", "tlc"), ("fhv", "2015-01", "tlc"), ("fhvhv", "2019-02", "tlc"), ("yellow", "2026-06", "tlc")],
 )  # fmt: skip
 def test_the_ends_of_an_origin_belong_to_it(offline: Settings, service: str, month: str, origin: str) -> None:
     assert str(context(offline, service=service, month=month, origin=origin)) == f"{service} {month} ({origin})"
@@ -220,7 +219,7 @@ def test_the_real_environment_is_read_when_none_is_given(monkeypatch: pytest.Mon
     assert run_context({"month": "2021-01"}).settings.postgres.host == "from.environment"
 
 
-def test_the_password_is_in_no_print(offline: Settings) -> None:
+def test_the_password_is_in_no_print() -> None:
     settings = Settings.from_environment({"POSTGRES_PASSWORD": "hunter2", "POSTGRES_USER": "loader"})
     printed = (
         f"{settings!r} {settings} {settings.postgres} {settings.postgres.where} {context(settings, month='2021-01')!r}"

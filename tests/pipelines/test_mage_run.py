@@ -13,6 +13,7 @@ from nyc_taxi.settings import PostgresSettings, Settings
 
 from local import mage
 from local.generate import generate
+from local.paths import ROOT
 from local.trip_server import TripServer
 from tests.conftest import sql
 
@@ -130,7 +131,7 @@ def test_a_run_killed_at_any_point_leaves_the_old_month(
     before = counted(database)
     generate("yellow", "2021-01", "dtc", 400_000, trips.folder, seed=1)
     command = [mage.MAGE, "run", mage.PROJECT, "api_to_postgres", "--test"]
-    run = subprocess.Popen(command, cwd=mage.ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     copying = "SELECT count(*) FROM pg_stat_progress_copy"
     while sql(database, copying) == [(0,)]:
         assert run.poll() is None, "ended before it copied anything"
@@ -146,7 +147,7 @@ def test_a_run_killed_at_any_point_leaves_the_old_month(
 
 def peak_megabytes(command: list[str], env: dict[str, str]) -> float:
     """Run the command; the largest resident set of its process tree, sampled every 50 ms, in MB."""
-    run = psutil.Popen(command, cwd=mage.ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run = psutil.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0.0
     while run.poll() is None:
         family = [run, *run.children(recursive=True)]

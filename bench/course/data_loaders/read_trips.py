@@ -32,4 +32,4 @@ def read_trips(*args, **kwargs):
 @test
 def test_has_rows(trips, *args) -> None:
     """Something was read."""
-    assert len(trips) > 0, "no trips were read"
+    assert len(trips) > 0, "no trips were read"  # noqa: S101

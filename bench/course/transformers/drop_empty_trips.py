@@ -16,4 +16,4 @@ def drop_empty_trips(trips, *args, **kwargs):
 @test
 def test_every_trip_has_passengers(trips, *args) -> None:
     """No trip without passengers is left."""
-    assert (trips["passenger_count"] == 0).sum() == 0, "there are trips without passengers"
+    assert (trips["passenger_count"] == 0).sum() == 0, "there are trips without passengers"  # noqa: S101

@@ -2,16 +2,20 @@
 One month into Postgres: copied beside the table, then swapped in as its partition in one transaction.
 
 Readers see the old month or the new one, and wait for the swap only. Whatever interrupts a load leaves the old month.
+The copied rows are committed before the swap: a statement that had its snapshot when the swap made it wait would
+otherwise find the new partition empty.
 """
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from math import isclose
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
@@ -30,20 +34,27 @@ REJECTED_COLUMNS = {"reason": TEXT, "source_row": WHOLE, "source_text": TEXT}
 """Why a row was rejected and, for one that could not be parsed, its place in the trip file and its text."""
 SWAP_LOCK_TIMEOUT = "2s"
 SWAP_ATTEMPTS = 60
-LOCK_NOT_AVAILABLE = "55P03"
+LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED = "55P03", "40P01"
 DISK_FULL = "SQLSTATE: 53100"
 MENDS = {
     DISK_FULL: "its disk is full: make room there and run again",
     "password authentication failed": "the password is wrong: check POSTGRES_USER and POSTGRES_PASSWORD",
+    "no password supplied": "no password was given: set POSTGRES_PASSWORD",
     "no pg_hba.conf entry": "the server lets this user in from elsewhere only: check its pg_hba.conf",
     "Connection refused": "nothing listens there: start the server (make up), or check POSTGRES_HOST and POSTGRES_PORT",
     "could not translate host name": "there is no such host: check POSTGRES_HOST",
     "timeout expired": "it does not answer: check POSTGRES_HOST and the firewall",
-    "does not exist": "check POSTGRES_DBNAME",
+    'FATAL: database "': "there is no such database: check POSTGRES_DBNAME",
+    **dict.fromkeys(
+        ("SQLSTATE: 57P01", "server closed the connection", "the database system is"),
+        "the server stopped in the middle, nothing was changed: start it and run again",
+    ),
     "SQLSTATE: 42501": "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
     f"SQLSTATE: {LOCK_NOT_AVAILABLE}": "a reader kept the table for minutes: end its transaction and run again",
 }
 """What to do, by a sign in the driver's message; the connection's own errors carry no SQLSTATE."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,22 +97,35 @@ def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
     Replace the file's month in its service's tables, atomically, with the audit row.
 
     Raises CountsDisagree (nothing changed) if the rows written are not those counted in the manifest,
-    TargetUnavailable or StorageFull if the server cannot be reached, refuses or is full.
+    NotATripFile if the staged file is gone, TargetUnavailable or StorageFull if the server cannot be reached, refuses
+    or is full.
     """
     file.check_conservation()
+    next(file.batches([]), None)  # raises where the staged file is gone, before anything is made here or there
     started = time.monotonic()
     kept, rejected = _tables(file.service, settings.schema)
     with _connection(settings) as connection, connection.cursor() as cursor:
-        _ensure_tables(cursor, settings.schema, (kept, rejected))
-        connection.commit()
+
+        def swap() -> audit.Load:
+            _swap(cursor, file.month, (kept, rejected))
+            load = audit.Load(file, kept.full_name, time.monotonic() - started)
+            audit.record(cursor, settings.schema, load)
+            return load
+
+        _giving_way(connection, kept, lambda: _ensure_tables(cursor, settings.schema, (kept, rejected)))
         _one_at_a_time(cursor, f"{kept.full_name} {file.month}")
-        _create(cursor, kept, file.month)
-        _create(cursor, rejected, file.month)
-        _copy(cursor, kept, rejected, file)
-        _swap(cursor, file.month, (kept, rejected))
-        load = audit.Load(file, kept.full_name, time.monotonic() - started)
-        audit.record(cursor, settings.schema, load)
-        connection.commit()
+        try:
+            _create(cursor, kept, file.month)
+            _create(cursor, rejected, file.month)
+            _copy(cursor, kept, rejected, file)
+            connection.commit()
+            load = _giving_way(connection, kept, swap)
+        except BaseException:
+            with suppress(adbc.Error):  # the server may be gone; the month's next run drops them too
+                connection.rollback()
+                cursor.execute(f"DROP TABLE IF EXISTS {kept.new(file.month)}, {rejected.new(file.month)}")
+                connection.commit()
+            raise
     said = f"{file.rows_accepted:,} rows in {load.seconds:.1f} s, {file.rows_rejected:,} set aside"
     print(f"{kept.full_name} {file.month}: {said}", flush=True)
     return load
@@ -128,8 +152,9 @@ def check_month(file: StagedFile, settings: PostgresSettings) -> None:
     agree = all(isclose(sums[name], file.sums[name], rel_tol=1e-9, abs_tol=1e-6) for name in sums)
     if (rows, rows_rejected) != expected or not agree:
         raise CountsDisagree(
-            f"{file.service_name} {file.month}: the manifest has {expected} rows accepted and rejected and sums {file.sums}, "
-            f"Postgres {(rows, rows_rejected)} and {sums}: another run replaced the month, or rows were changed by hand"
+            f"{file.service_name} {file.month}: the manifest has {expected} rows accepted and rejected and sums "
+            f"{file.sums}, Postgres {(rows, rows_rejected)} and {sums}: another run replaced the month, or rows "
+            f"were changed by hand"
         )
 
 
@@ -140,15 +165,20 @@ def _connection(settings: PostgresSettings) -> Iterator[adbc.Connection]:
         with adbc.connect(settings.uri) as connection:
             yield connection
     except adbc.Error as error:
-        text = " ".join(str(error).replace(settings.password or "\0", "***").split())
+        text = " ".join(str(error).split())
         mend = next((mend for sign, mend in MENDS.items() if sign in text), "see the server's message")
         kind = StorageFull if DISK_FULL in text else TargetUnavailable
+        # libpq quotes a malformed address whole, with the password as an address spells it.
+        for secret in filter(None, (settings.password, quote(settings.password, ""))):
+            text = text.replace(secret, "***")
         raise kind(f"Postgres at {settings.where} as {settings.user}: {mend} [{text}]") from None
 
 
 def _ensure_tables(cursor: adbc.Cursor, schema: str, tables: Iterable[_Table]) -> None:
     """Create what is missing, and add the columns that TLC added since; one process at a time, or both would create."""
-    if all(set(table.columns) <= _column_names(cursor, table) for table in tables):
+    cursor.execute("SELECT to_regclass($1::text) IS NOT NULL", (f"{schema}.{audit.AUDIT_TABLE}",))
+    [(audited,)] = cursor.fetchall()
+    if audited and all(set(table.columns) <= _column_names(cursor, table) for table in tables):
         return
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi tables', 0))")
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
@@ -158,11 +188,11 @@ def _ensure_tables(cursor: adbc.Cursor, schema: str, tables: Iterable[_Table]) -
             f"CREATE TABLE IF NOT EXISTS {table.full_name} ({table.column_list()}, file_month date NOT NULL) "
             f"PARTITION BY LIST (file_month)"
         )
+        for name in table.columns.keys() - _column_names(cursor, table):
+            cursor.execute(f"ALTER TABLE {table.full_name} ADD COLUMN {name} {TYPES[table.columns[name]]}")
         cursor.execute(
             f"CREATE INDEX IF NOT EXISTS {table.name}_pickup ON {table.full_name} USING brin ({table.pickup})"
         )
-        for name in table.columns.keys() - _column_names(cursor, table):
-            cursor.execute(f"ALTER TABLE {table.full_name} ADD COLUMN {name} {TYPES[table.columns[name]]}")
 
 
 def _column_names(cursor: adbc.Cursor, table: _Table) -> set[str]:
@@ -176,23 +206,24 @@ def _column_names(cursor: adbc.Cursor, table: _Table) -> set[str]:
 
 
 def _one_at_a_time(cursor: adbc.Cursor, what: str) -> None:
-    """Wait until no other transaction loads the same table and month; held until ours ends, however it ends."""
-    cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended($1::text, 0))", (what,))
+    """Wait until no other connection loads the same table and month; held until ours ends, however it ends."""
+    cursor.execute("SELECT pg_try_advisory_lock(hashtextextended($1::text, 0))", (what,))
     [(free,)] = cursor.fetchall()
     if not free:
         print(f"{what} is being loaded by another run: waiting for it", flush=True)
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))::text", (what,))
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended($1::text, 0))::text", (what,))
         cursor.fetchall()
 
 
 def _create(cursor: adbc.Cursor, table: _Table, month: Month) -> None:
     """
-    A table for the month that no reader knows yet.
+    A table for the month that no reader knows yet, in the place of one that a run killed before its swap left.
 
     Made in this transaction, it needs no write-ahead log. It takes no lock on the partitioned table: readers and the
     loads of other months go on.
     """
     day = f"DATE '{month.first_day}'"
+    cursor.execute(f"DROP TABLE IF EXISTS {table.new(month)}")
     cursor.execute(
         f"CREATE TABLE {table.new(month)} ({table.column_list()}, file_month date NOT NULL DEFAULT {day}, "
         f"CONSTRAINT one_month CHECK (file_month = {day}))"
@@ -208,8 +239,8 @@ def _copy(cursor: adbc.Cursor, kept: _Table, rejected: _Table, file: StagedFile)
     if (rows, rows_rejected) != (file.rows_accepted, file.rows_rejected):
         raise CountsDisagree(
             f"{file.service_name} {file.month}: {file.rows_accepted:,} accepted and "
-            f"{file.rows_rejected:,} rejected rows expected, {rows:,} and {rows_rejected:,} were copied; nothing was changed: "
-            f"run the pipeline again"
+            f"{file.rows_rejected:,} rejected rows expected, {rows:,} and {rows_rejected:,} were copied; "
+            f"nothing was changed: run the pipeline again"
         )
     for table in (kept, rejected):
         cursor.execute(f"CREATE INDEX ON {table.new(file.month)} USING brin ({table.pickup})")
@@ -245,27 +276,35 @@ def _ingest(cursor: adbc.Cursor, table: str, batches: Iterator[pa.RecordBatch]) 
     return copied
 
 
-def _swap(cursor: adbc.Cursor, month: Month, tables: Sequence[_Table]) -> None:
+def _giving_way(connection: adbc.Connection, table: _Table, change: Callable[[], T]) -> T:
     """
-    Put the new tables in the place of the month's old partitions.
+    Make a change that shuts readers of the table out for a moment, in a transaction of its own.
 
-    A reader in a long transaction would block the swap, and the swap every reader behind it: so it gives up after
-    SWAP_LOCK_TIMEOUT, lets the others pass and tries again.
+    A reader in a long transaction would block the change, and the change every reader behind it: so it gives up after
+    SWAP_LOCK_TIMEOUT, or when the two block each other, lets the others pass and tries again.
     """
-    cursor.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT}'")
     for attempt in range(1, SWAP_ATTEMPTS + 1):
-        cursor.execute("SAVEPOINT swap")
         try:
-            cursor.execute(f"LOCK TABLE {', '.join(table.full_name for table in tables)} IN ACCESS EXCLUSIVE MODE")
-            for table in tables:
-                _replace_partition(cursor, table, month)
-            return
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT}'")
+            made = change()
+            connection.commit()
+            return made
         except adbc.Error as error:
-            if error.sqlstate != LOCK_NOT_AVAILABLE or attempt == SWAP_ATTEMPTS:
+            if error.sqlstate not in (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED) or attempt == SWAP_ATTEMPTS:
                 raise
-            cursor.execute("ROLLBACK TO SAVEPOINT swap")
-            print(f"{tables[0].full_name} is being read; the swap waits ({attempt} of {SWAP_ATTEMPTS})", flush=True)
+            # The whole transaction: the driver runs nothing in a failed one, ROLLBACK TO SAVEPOINT neither.
+            connection.rollback()
+            print(f"{table.full_name} is being read; the swap waits ({attempt} of {SWAP_ATTEMPTS})", flush=True)
             time.sleep(random.uniform(0.2, 1.0))
+    raise AssertionError("SWAP_ATTEMPTS is not positive")
+
+
+def _swap(cursor: adbc.Cursor, month: Month, tables: Sequence[_Table]) -> None:
+    """Put the new tables in the place of the month's old partitions."""
+    cursor.execute(f"LOCK TABLE {', '.join(table.full_name for table in tables)} IN ACCESS EXCLUSIVE MODE")
+    for table in tables:
+        _replace_partition(cursor, table, month)
 
 
 def _replace_partition(cursor: adbc.Cursor, table: _Table, month: Month) -> None:

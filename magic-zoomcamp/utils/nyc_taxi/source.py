@@ -161,13 +161,14 @@ def _continues(answer: requests.Response, have: int, published: Published) -> bo
 def _with_progress(answer: requests.Response, have: int, published: Published) -> Iterator[bytes]:
     """The answer's chunks, with a bar on a terminal and a line every few seconds in a log."""
     name, total = published.url.rsplit("/", 1)[-1], published.bytes
-    with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=not sys.stderr.isatty()) as bar:
+    quiet = not sys.stdout.isatty()
+    with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, file=sys.stdout, disable=quiet) as bar:
         said = time.monotonic()
         for chunk in answer.iter_content(CHUNK_BYTES):
             yield chunk
             have += len(chunk)
             bar.update(len(chunk))
-            if bar.disable and time.monotonic() - said > LOG_EVERY_SECONDS:
+            if quiet and time.monotonic() - said > LOG_EVERY_SECONDS:
                 said = time.monotonic()
                 print(f"{name}: {have / 1e6:,.0f} of {f'{total / 1e6:,.0f}' if total else '?'} MB", flush=True)
 
@@ -201,7 +202,7 @@ def _check_end(run: RunContext, path: Path) -> None:
     if tail != MAGIC["parquet"]:
         path.unlink()
         raise NotATripFile(
-            f"{path.name} of {run} is truncated: its last four bytes are not PAR1. Run again to fetch it anew"
+            f"{path.stem} of {run} is truncated: its last four bytes are not PAR1. Run again to fetch it anew"
         )
 
 

@@ -47,7 +47,8 @@ def stage_trip_file(run: RunContext) -> Manifest:
             staged = _already_staged(note, published) or _stage(run, published, folder, note)
     except OSError as error:
         raise StorageFull(
-            f"{run}: cannot write to {folder} ({error.strerror or error}): make room there or set STAGING_DIR"
+            f"{run}: cannot write to {folder} ({os.strerror(error.errno) if error.errno else error}): "
+            f"make room there or set STAGING_DIR"
         ) from None
     return Manifest((staged,))
 
@@ -161,9 +162,10 @@ class _Stager:
         self.aside += rows
         self.malformed.update(row.reason for row in rows)
         if self.malformed.total() > self.tolerated:
+            first = self.aside[0].text[:120]
             raise TooManyMalformed(
-                f"{self.downloaded.path.name} of {self.run}: {self.malformed.total():,} rows cannot be "
-                f"parsed, more than {MALFORMED_SHARE:.0%} of the file ({self._reasons()}); the first: {rows[0].text[:120]!r}"
+                f"{self.downloaded.path.name} of {self.run}: at least {self.malformed.total():,} rows cannot be "
+                f"parsed, more than {MALFORMED_SHARE:.0%} of the file ({self._reasons()}); the first: {first!r}"
             )
 
     def _reasons(self) -> str:
