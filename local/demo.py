@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from nyc_taxi.database import connect
+from nyc_taxi.errors import TaxiError
 from nyc_taxi.months import Month
 from nyc_taxi.postgres import measure_month
 from nyc_taxi.services import service_named
@@ -21,7 +23,6 @@ from local.generate import generate
 from local.mage import PipelineFailed, run_pipeline
 from local.paths import local_dir
 from local.postgres import LocalStackError
-from local.sql import connect
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def main() -> int:
             _say(f"mage run {pipeline}")
             run_pipeline(pipeline, {}, env)
         loaded = [_load(*month[:4], env) for month in MONTHS]
-    except (PipelineFailed, LocalStackError) as error:
+    except (PipelineFailed, LocalStackError, TaxiError) as error:
         print(f"FAILED  {error}", file=sys.stderr)
         return 1
     Console(width=160 if not sys.stdout.isatty() else None).print(_table(loaded))
@@ -87,8 +88,9 @@ def _say(text: str) -> None:
 
 def _refuse_to_replace_real_months(env: dict[str, str]) -> None:
     """Made-up trips never take the place of real ones: a month that came from a real origin stops the demo."""
-    schema = env["POSTGRES_SCHEMA"]
-    with connect(env) as connection, connection.cursor() as cursor:
+    settings = Settings.from_environment(env).postgres
+    schema = settings.schema
+    with connect(settings) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s)", (f"{schema}.load_audit",))
         if cursor.fetchone() == (None,):
             return
@@ -112,13 +114,13 @@ def _load(service: str, month: str, origin: str, rows: int, env: dict[str, str])
     run_pipeline("api_to_postgres", {"service": service, "month": month, "origin": origin}, env)
     seconds = time.monotonic() - started
     settings = Settings.from_environment(env).postgres
-    with connect(env) as connection, connection.cursor() as cursor:
+    with connect(settings) as connection, connection.cursor() as cursor:
         cursor.execute(
             f"SELECT url, rows_read, rows_accepted, rejected, sums FROM {settings.schema}.load_audit "
             f"WHERE service = %s AND file_month = %s ORDER BY load_id DESC LIMIT 1",
             (service, Month.parse(month).first_day),
         )
-        [(url, rows_read, rows_accepted, rejected, sums)] = cursor.fetchall()
+        url, rows_read, rows_accepted, rejected, sums = cursor.fetchone() or ()
     held = measure_month(service_named(service), Month.parse(month), settings)
     return Loaded(Path(url).name, rows, rows_read, rows_accepted, rejected, sums, seconds, held)
 

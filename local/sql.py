@@ -6,24 +6,14 @@ Usage: python -m local.sql "SELECT ..."
 
 import sys
 
-import psycopg2
+from nyc_taxi.database import connect
+from nyc_taxi.errors import TaxiError
+from nyc_taxi.settings import Settings
 from rich.console import Console
 from rich.table import Table
 
 from local.environment import environment
 from local.postgres import LocalStackError
-
-
-def connect(env: dict[str, str]) -> "psycopg2.extensions.connection":
-    """A connection to the environment's Postgres."""
-    return psycopg2.connect(
-        host=env["POSTGRES_HOST"],
-        port=env["POSTGRES_PORT"],
-        dbname=env["POSTGRES_DBNAME"],
-        user=env["POSTGRES_USER"],
-        password=env.get("POSTGRES_PASSWORD", ""),
-        connect_timeout=10,
-    )
 
 
 def main() -> int:
@@ -32,13 +22,15 @@ def main() -> int:
         print('give one statement: make sql Q="select count(*) from ny_taxi.yellow_cab_data"', file=sys.stderr)
         return 2
     try:
-        with connect(environment()) as connection, connection.cursor() as cursor:
+        settings = Settings.from_environment(environment())
+        with connect(settings.postgres) as connection, connection.cursor() as cursor:
             cursor.execute(sys.argv[1])
             table = Table(*[column.name for column in cursor.description or ()])
             for row in cursor.fetchall() if cursor.description else ():
                 table.add_row(*["" if value is None else str(value) for value in row])
             status = cursor.statusmessage
-    except (psycopg2.Error, LocalStackError) as error:
+            connection.commit()
+    except (TaxiError, LocalStackError) as error:
         print(f"FAILED  {str(error).strip()}", file=sys.stderr)
         return 1
     Console().print(table if table.columns else status)

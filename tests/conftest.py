@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import adbc_driver_postgresql.dbapi as adbc
 import pytest
+from nyc_taxi.database import connect
 from nyc_taxi.settings import PostgresSettings, RunContext, Settings, run_context
 
 from local import postgres
@@ -71,6 +71,7 @@ def run_of(settings: Settings, service: str, month: str, origin: str, rules: str
 
 def sql(database: PostgresSettings, statement: str) -> list[tuple[object, ...]]:
     """Run one statement, committed; return its rows."""
-    with adbc.connect(database.uri, autocommit=True) as connection, connection.cursor() as cursor:
+    with connect(database) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
         cursor.execute(statement)
         return list(cursor.fetchall()) if cursor.description else []

@@ -2,7 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+
+from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.manifest import StagedFile
 
@@ -25,13 +26,6 @@ COLUMNS = {
     "columns_dropped": "jsonb NOT NULL",
     "seconds": "double precision NOT NULL",
 }
-
-
-class Cursor(Protocol):
-    """The part of a database cursor that writing needs."""
-
-    def execute(self, operation: str, parameters: Any = None) -> Any:
-        """Run one statement."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ def record(cursor: Cursor, schema: str, load: Load) -> None:
     file = load.file
     values = {
         "service": file.service_name,
-        "file_month": str(file.month.first_day),
+        "file_month": file.month.first_day,
         "origin": file.origin,
         "target": load.target,
         "url": file.url,
@@ -75,9 +69,5 @@ def record(cursor: Cursor, schema: str, load: Load) -> None:
         "columns_dropped": json.dumps(file.columns_dropped),
         "seconds": round(load.seconds, 3),
     }
-    kinds = [COLUMNS[name].removesuffix(" NOT NULL") for name in values]
-    # The driver sends text for dates and JSON: the first cast names what it sends, the second what is meant.
-    marks = [f"${i}::{'text::' if kind in ('date', 'jsonb') else ''}{kind}" for i, kind in enumerate(kinds, 1)]
-    cursor.execute(
-        f"INSERT INTO {schema}.{AUDIT_TABLE} ({', '.join(values)}) VALUES ({', '.join(marks)})", tuple(values.values())
-    )
+    marks = ", ".join(["%s"] * len(values))
+    cursor.execute(f"INSERT INTO {schema}.{AUDIT_TABLE} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))

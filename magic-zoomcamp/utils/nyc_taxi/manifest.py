@@ -59,6 +59,13 @@ class StagedFile:
         return Month.parse(self.month_text)
 
     @property
+    def folder(self) -> Path:
+        """Where the staged file lies, and where more of its kind may be laid aside; NotATripFile when it is gone."""
+        if not Path(self.path).exists():
+            raise NotATripFile(f"staged file {self.path} is gone: run load_api_data again")
+        return Path(self.path).parent
+
+    @property
     def rows_rejected(self) -> int:
         """Rows kept out of the table, for whatever reason."""
         return sum(self.rejected.values())
@@ -89,9 +96,7 @@ class StagedFile:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the staged rows, optionally some columns only; NotATripFile when the staged file is gone."""
-        if not Path(self.path).exists():
-            raise NotATripFile(f"staged file {self.path} is gone: run load_api_data again")
-        with pq.ParquetFile(self.path, pre_buffer=False) as parquet:
+        with pq.ParquetFile(self.folder / Path(self.path).name, pre_buffer=False) as parquet:
             yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
 
 

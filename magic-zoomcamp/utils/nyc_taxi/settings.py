@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.months import Month
@@ -33,14 +32,9 @@ class PostgresSettings:
     password: str = field(repr=False)
 
     @property
-    def uri(self) -> str:
-        """The libpq URI, password included: for a driver's argument only, never for a message or a command line."""
-        return f"postgresql://{quote(self.user, '')}:{quote(self.password, '')}@{self.where}?connect_timeout=10"
-
-    @property
     def where(self) -> str:
         """host:port/dbname, for messages."""
-        return f"{self.host}:{self.port}/{quote(self.dbname, '')}"
+        return f"{self.host}:{self.port}/{self.dbname}"
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class _Stager:
         path, aside = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
         partial, partial_aside = path.with_suffix(".part"), aside.with_suffix(".part")
         try:
-            with pq.ParquetWriter(partial, self.run.service.schema, compression="lz4") as trips:
+            with pq.ParquetWriter(partial, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
                 for table in _groups(self._counted(pieces)):
                     trips.write_table(table, row_group_size=ROW_GROUP)
             self._check()
