@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nyc_taxi import conform
-from nyc_taxi.conform import Columns, Malformed, count_rows, match_columns, open_csv, open_parquet
+from nyc_taxi import conform, readers
+from nyc_taxi.conform import Columns, Malformed, match_columns
 from nyc_taxi.errors import NotATripFile, TooManyMalformed, UnknownColumn
+from nyc_taxi.readers import count_rows, open_csv, open_parquet
 from nyc_taxi.services import FHV, GREEN, SERVICES, YELLOW, Service
 from nyc_taxi.settings import Settings
 from nyc_taxi.staging import stage_trip_file
@@ -424,8 +425,8 @@ def test_a_clean_file_is_never_parsed_carefully(
         raise AssertionError("a clean file took the slow way")
 
     path = generate(name, month, "dtc", 50_000, tmp_path)
-    monkeypatch.setattr(conform._CsvReader, "_read_carefully", refuse)
-    monkeypatch.setattr(conform, "BLOCK_BYTES", 1 << 20)  # several blocks
+    monkeypatch.setattr(readers._CsvReader, "_read_carefully", refuse)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 1 << 20)  # several blocks
     _, table, _ = read(path, SERVICES[name])
     assert len(table) == 50_000
     with pytest.raises(AssertionError, match="a clean file took the slow way"):
@@ -436,14 +437,14 @@ def test_only_the_block_with_the_broken_line_is_parsed_carefully(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[int] = []
-    carefully = conform._CsvReader._read_carefully
+    carefully = readers._CsvReader._read_carefully
 
-    def noted(reader: conform._CsvReader, lines: list[bytes]) -> Iterator[conform.Conformed]:
+    def noted(reader: readers._CsvReader, lines: list[bytes]) -> Iterator[conform.Conformed]:
         taken.append(len(lines))
         return carefully(reader, lines)
 
-    monkeypatch.setattr(conform._CsvReader, "_read_carefully", noted)
-    monkeypatch.setattr(conform, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(readers._CsvReader, "_read_carefully", noted)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 1 << 16)
     lines = [GOOD] * 20_000
     lines[10_000] = "broken"
     _, table, malformed = read(csv_of(tmp_path, lines), YELLOW)
@@ -456,7 +457,7 @@ def test_only_the_block_with_the_broken_line_is_parsed_carefully(
 def test_a_block_may_end_in_the_middle_of_a_line(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = generate("yellow", "2021-01", "dtc", 1_500, tmp_path, malformed=12)
     _, whole, aside = read(path, YELLOW)
-    monkeypatch.setattr(conform, "BLOCK_BYTES", block)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", block)
     _, pieced, pieced_aside = read(path, YELLOW)
     assert len(whole) == 1_488
     assert pieced.equals(whole)
@@ -649,7 +650,7 @@ def test_a_parquet_value_that_does_not_fit_sets_its_row_aside_and_no_other(
 
 
 def test_row_numbers_go_on_over_the_batches_of_a_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conform, "PARQUET_ROWS", 100)
+    monkeypatch.setattr(readers, "PARQUET_ROWS", 100)
     counts = [1.0] * 1_000
     counts[0] = counts[99] = counts[100] = counts[999] = 1.5
     _, table, malformed = read(parquet_of(tmp_path, {"passenger_count": pa.array(counts)}), YELLOW)

@@ -86,12 +86,13 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
 
 
 def _not_published(run: RunContext, url: str) -> str:
-    usual = Month.of(date.today()).shift(-2)
-    known = f"it ends with {run.origin.last}" if run.origin.last else f"newest usual month is {usual}"
-    return (
-        f"{run.service.name} {run.month} is not published at {run.origin.name} ({url}): "
-        f"TLC publishes about two months late; {known}"
+    last, usual = run.origin.last, Month.of(date.today()).shift(-2)
+    known = (
+        f"origin {run.origin.name} ends with {last}, newer months are at tlc"
+        if last
+        else f"TLC publishes about two months late; newest usual month is {usual}"
     )
+    return f"{run.service.name} {run.month} is not published at {run.origin.name} ({url}): {known}"
 
 
 def _request(method: str, url: str, **headers: str) -> requests.Response:

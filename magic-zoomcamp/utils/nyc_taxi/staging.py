@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from nyc_taxi import conform, source
+from nyc_taxi import conform, readers, source
 from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.settings import RunContext
@@ -28,7 +28,7 @@ MALFORMED_SHARE = 0.01
 KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 MALFORMED_SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("reason", pa.string())])
-READERS = {"csv.gz": conform.open_csv, "parquet": conform.open_parquet}
+READERS = {"csv.gz": readers.open_csv, "parquet": readers.open_parquet}
 
 
 def stage_trip_file(run: RunContext) -> Manifest:
@@ -111,7 +111,7 @@ class _Stager:
     @cached_property
     def tolerated(self) -> int:
         """Malformed rows that a file of this size may have; counted only once one is found."""
-        return int(conform.count_rows(self.downloaded.path) * MALFORMED_SHARE)
+        return int(readers.count_rows(self.downloaded.path) * MALFORMED_SHARE)
 
     def stage(self) -> StagedFile:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
