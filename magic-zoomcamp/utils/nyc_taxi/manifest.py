@@ -14,8 +14,8 @@ from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.months import Month
 from nyc_taxi.services import Service, service_named
 
-BATCH_ROWS = 65_536
-"""Rows per record batch: some 10 MB, small against any memory limit and large against any per-batch cost."""
+BATCH_ROWS = 16_384
+"""Rows per record batch: some 2 MB, small against any memory limit and large against any per-batch cost."""
 
 
 @dataclass(frozen=True)
