@@ -74,7 +74,9 @@ def test_the_demo_does_not_replace_real_months(local: dict[str, str]) -> None:
 def test_a_statement_that_postgres_refuses_is_one_line_and_exit_code_one(local: dict[str, str]) -> None:
     answer = python(local, "-m", "local.sql", "select * from nowhere")
     assert answer.returncode == 1
-    assert answer.stderr.startswith('FAILED  relation "nowhere" does not exist')
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stderr.startswith("FAILED  Postgres at 127.0.0.1:")
+    assert 'as mage: relation "nowhere" does not exist' in answer.stderr
     assert python(local, "-m", "local.sql", "").returncode == 2
 
 
