@@ -54,8 +54,8 @@ def connect(settings: PostgresSettings) -> Iterator[Connection]:
             connection.close()
     except psycopg2.Error as error:
         text = " ".join(str(error).split())
+        mend = next((mend for sign, mend in MENDS.items() if sign in text), "")
+        said = text.replace(settings.password, "***") if settings.password else text
         kind = StorageFull if error.pgcode == DISK_FULL else TargetUnavailable
-        if settings.password:
-            text = text.replace(settings.password, "***")
-        mend = next((f"{mend} [{text}]" for sign, mend in MENDS.items() if sign in text), text)
-        raise kind(f"Postgres at {settings.where} as {settings.user}: {mend}") from None
+        where = f"Postgres at {settings.where} as {settings.user}"
+        raise kind(f"{where}: {mend} [{said}]" if mend else f"{where}: {said}") from None
