@@ -186,6 +186,17 @@ def test_each_service_has_its_own_rules(offline: Settings, service: str, rules: 
     assert context(offline, service=service, month="2021-01").rules == rules
 
 
+@pytest.mark.parametrize(
+    ("service", "rule", "column"),
+    [("fhv", "has_passengers", "passenger_count"), ("fhvhv", "positive_distance", "trip_distance")],
+)
+def test_a_rule_on_a_column_that_the_service_does_not_have_is_refused(
+    offline: Settings, service: str, rule: str, column: str
+) -> None:
+    with pytest.raises(UnknownName, match=f"rule '{rule}' looks at {column}, which {service} does not have"):
+        context(offline, service=service, month="2021-01", rules=rule)
+
+
 # --- the environment
 
 

@@ -145,4 +145,8 @@ def _rules(value: object, service: Service) -> tuple[str, ...]:
     """Rule names from a list or from text with commas; empty means the service's own, 'none' means no rule."""
     listed = value if isinstance(value, Iterable) and not isinstance(value, str) else _text(value).split(",")
     names = [_text(name) for name in listed if _text(name)]
-    return tuple(rule_named(name).name for name in names if name != "none") if names else service.rules
+    rules = [rule_named(name) for name in names if name != "none"]
+    for rule in rules:
+        if rule.column not in service.schema.names:
+            raise UnknownName(f"rule {rule.name!r} looks at {rule.column}, which {service.name} does not have")
+    return tuple(rule.name for rule in rules) if names else service.rules
