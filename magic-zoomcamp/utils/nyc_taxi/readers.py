@@ -23,7 +23,7 @@ from nyc_taxi.conform import NULLS, Columns, Conformed, Malformed, match_columns
 from nyc_taxi.errors import NotATripFile
 from nyc_taxi.services import REAL, Service
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 8 << 20
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
 # The stub of IsalError calls it an instance; it is a class.
@@ -124,7 +124,7 @@ class _CsvReader:
             raise pa.ArrowInvalid("no database takes a NUL character as text")
         table = csv.read_csv(
             pa.BufferReader(block),
-            read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 4),
+            read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 8),
             convert_options=csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(self.columns.present),
