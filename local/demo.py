@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nyc_taxi.database import connect
 from nyc_taxi.errors import TaxiError
+from nyc_taxi.manifest import sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.postgres import measure_month
 from nyc_taxi.services import service_named
@@ -46,7 +47,7 @@ class Loaded:
             self.rows_published == self.rows_read == self.rows_accepted + sum(self.rejected.values())
             and rows == self.rows_accepted
             and rows_rejected == sum(self.rejected.values())
-            and all(abs(sums[name] - total) <= 1e-9 * abs(total) + 1e-6 for name, total in self.sums.items())
+            and sums_agree(sums, self.sums)
         )
 
 

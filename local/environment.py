@@ -34,7 +34,7 @@ def environment(trips: Path | None = None) -> dict[str, str]:
     own_postgres = "POSTGRES_HOST" not in values
     if own_postgres or trips:
         running = stack.up(trips, with_postgres=own_postgres)
-        if running.postgres:
+        if own_postgres and running.postgres:
             server = running.postgres
             values |= {
                 "POSTGRES_HOST": server.host,

@@ -69,6 +69,18 @@ def run_of(settings: Settings, service: str, month: str, origin: str, rules: str
     return run_context({"service": service, "month": month, "origin": origin, "rules": rules}, settings)
 
 
+def environment_of(database: PostgresSettings) -> dict[str, str]:
+    """The variables that name the server to another process."""
+    return {
+        "POSTGRES_HOST": database.host,
+        "POSTGRES_PORT": str(database.port),
+        "POSTGRES_DBNAME": database.dbname,
+        "POSTGRES_SCHEMA": database.schema,
+        "POSTGRES_USER": database.user,
+        "POSTGRES_PASSWORD": database.password,
+    }
+
+
 def sql(database: PostgresSettings, statement: str) -> list[tuple[object, ...]]:
     """Run one statement, committed; return its rows."""
     with connect(database) as connection, connection.cursor() as cursor:

@@ -12,12 +12,14 @@ if "test" not in globals():
 @data_exporter
 def taxi_data_to_postgres(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:
     """Replace each file's month in Postgres, rejected rows and audit row with it; return the manifest."""
+    postgres = Settings.from_environment().postgres
     for file in Manifest.of_frame(manifest).files:
-        replace_month(file, Settings.from_environment().postgres)
+        replace_month(file, postgres)
     return manifest
 
 
 @test
 def postgres_holds_what_the_manifest_counts(manifest: DataFrame, *args: object) -> None:
+    postgres = Settings.from_environment().postgres
     for file in Manifest.of_frame(manifest).files:
-        check_month(file, Settings.from_environment().postgres)
+        check_month(file, postgres)

@@ -22,7 +22,7 @@ from nyc_taxi.staging import stage_trip_file
 
 from local.generate import generate
 from local.trip_server import TripServer
-from tests.conftest import run_of, sql
+from tests.conftest import environment_of, run_of, sql
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,15 +59,7 @@ def start_load(
     return subprocess.Popen(
         [sys.executable, "-m", "tests.library.loading", row, str(pause), str(times)],
         cwd=ROOT,
-        env=os.environ
-        | {
-            "POSTGRES_HOST": database.host,
-            "POSTGRES_PORT": str(database.port),
-            "POSTGRES_DBNAME": database.dbname,
-            "POSTGRES_SCHEMA": database.schema,
-            "POSTGRES_USER": database.user,
-            "POSTGRES_PASSWORD": database.password,
-        },
+        env=os.environ | environment_of(database),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

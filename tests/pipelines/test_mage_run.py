@@ -15,7 +15,7 @@ from local import mage
 from local.generate import generate
 from local.paths import ROOT
 from local.trip_server import TripServer
-from tests.conftest import sql
+from tests.conftest import environment_of, sql
 
 pytestmark = pytest.mark.mage
 
@@ -24,15 +24,9 @@ pytestmark = pytest.mark.mage
 def env(settings: Settings, trips: TripServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment of a run that touches nothing but the test's own servers and folders."""
     monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
-    database = settings.postgres
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        "POSTGRES_HOST": database.host,
-        "POSTGRES_PORT": str(database.port),
-        "POSTGRES_DBNAME": database.dbname,
-        "POSTGRES_SCHEMA": database.schema,
-        "POSTGRES_USER": database.user,
-        "POSTGRES_PASSWORD": database.password,
+        **environment_of(settings.postgres),
         "TLC_DTC_BASE_URL": trips.dtc_base_url,
         "TLC_PARQUET_BASE_URL": trips.tlc_base_url,
         "STAGING_DIR": str(settings.staging_dir),

@@ -24,8 +24,10 @@ MENDS = {
         ("terminating connection", "server closed the connection", "the database system is"),
         "the server stopped in the middle; what was not committed is undone: start it and run again",
     ),
-    "permission denied": "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
-    "must be owner": "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
+    **dict.fromkeys(
+        ("permission denied", "must be owner"),
+        "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
+    ),
     "lock timeout": "a reader kept the table for minutes: end its transaction and run again",
 }
 """What to do, by a sign in the server's message, whose white space is folded."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,11 @@ class StagedFile:
         return Month.parse(self.month_text)
 
     @property
-    def folder(self) -> Path:
-        """Where the staged file lies, and where more of its kind may be laid aside; NotATripFile when it is gone."""
+    def staged(self) -> Path:
+        """The staged file; NotATripFile when it is gone."""
         if not Path(self.path).exists():
             raise NotATripFile(f"staged file {self.path} is gone: run load_api_data again")
-        return Path(self.path).parent
+        return Path(self.path)
 
     @property
     def rows_rejected(self) -> int:
@@ -73,7 +74,7 @@ class StagedFile:
     @property
     def rows_staged(self) -> int:
         """Rows that the staged file really holds."""
-        return int(pq.read_metadata(self.path).num_rows)
+        return int(pq.read_metadata(self.staged).num_rows)
 
     def to_row(self) -> dict[str, Any]:
         """Plain strings and numbers, the rest as JSON text: what Mage and a note on disk keep without loss."""
@@ -96,8 +97,15 @@ class StagedFile:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the staged rows, optionally some columns only; NotATripFile when the staged file is gone."""
-        with pq.ParquetFile(self.folder / Path(self.path).name, pre_buffer=False) as parquet:
+        with pq.ParquetFile(self.staged, pre_buffer=False) as parquet:
             yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
+
+
+def sums_agree(some: Mapping[str, float], others: Mapping[str, float]) -> bool:
+    """Whether two sums of each measure are the same to nine digits: floating point, added in another order."""
+    return some.keys() == others.keys() and all(
+        isclose(total, others[name], rel_tol=1e-9, abs_tol=1e-6) for name, total in some.items()
+    )
 
 
 _JSON_FIELDS = ("columns", "columns_dropped", "malformed", "rules", "rejected", "sums")

@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isclose
 
 import psycopg2
 import pyarrow as pa
@@ -19,7 +18,7 @@ from nyc_taxi import audit, quality
 from nyc_taxi.binary_copy import copy_batches
 from nyc_taxi.database import connect
 from nyc_taxi.errors import CountsDisagree
-from nyc_taxi.manifest import StagedFile
+from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.services import REAL, SERVICES, SMALL, TEXT, TIME, WHOLE, Service
 from nyc_taxi.settings import PostgresSettings
@@ -111,9 +110,7 @@ def check_month(file: StagedFile, settings: PostgresSettings) -> None:
     """Raise CountsDisagree unless Postgres holds exactly the rows and sums that the manifest counts."""
     rows, rows_rejected, sums = measure_month(file.service, file.month, settings)
     expected = (file.rows_accepted, file.rows_rejected)
-    # Sums are floating point, added in another order: the same to nine digits is the same.
-    agree = all(isclose(sums[name], file.sums[name], rel_tol=1e-9, abs_tol=1e-6) for name in sums)
-    if (rows, rows_rejected) != expected or not agree:
+    if (rows, rows_rejected) != expected or not sums_agree(sums, file.sums):
         raise CountsDisagree(
             f"{file.service_name} {file.month}: the manifest has {expected} rows accepted and rejected and sums "
             f"{file.sums}, Postgres {(rows, rows_rejected)} and {sums}: another run replaced the month, or rows "
@@ -178,7 +175,7 @@ def _create(cursor: Cursor, table: _Table, month: Month) -> None:
 
 def _copy(cursor: Cursor, kept: _Table, rejected: _Table, file: StagedFile) -> None:
     """Copy the accepted rows, then the rejected ones, into the new tables; the staged file is read once."""
-    with Spool(file.folder) as spool:
+    with Spool(file.staged.parent) as spool:
         rows = copy_batches(cursor, kept.new(file.month), _accepted(file, spool))
         rows_rejected = copy_batches(cursor, rejected.new(file.month), spool.batches())
         rows_rejected += copy_batches(cursor, rejected.new(file.month), _malformed(file))

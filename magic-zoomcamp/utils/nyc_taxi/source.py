@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 from tqdm import tqdm
@@ -16,6 +17,8 @@ from tqdm import tqdm
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
 from nyc_taxi.months import Month
 from nyc_taxi.settings import RunContext
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = (10, 60)
@@ -105,7 +108,7 @@ def _request(method: str, url: str, **headers: str) -> requests.Response:
     return answer
 
 
-def _retried(url: str, action: Callable[[], requests.Response]) -> requests.Response:
+def _retried(url: str, action: Callable[[], T]) -> T:
     """Call the action until it succeeds, waiting 1, 2, 4, 8 seconds after failures of the line or the server."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -129,10 +132,10 @@ def _cause(error: BaseException) -> str:
     return _cause(reason) if isinstance(reason, BaseException) else str(error) or type(error).__name__
 
 
-def _fetch(run: RunContext, published: Published, part: Path) -> requests.Response:
+def _fetch(run: RunContext, published: Published, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     if have and have == published.bytes:
-        return requests.Response()
+        return
     # Without an ETag nothing says that the rest would be of the same file.
     headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have and published.etag else {}
     with _request("GET", published.url, **headers) as answer:
@@ -150,7 +153,6 @@ def _fetch(run: RunContext, published: Published, part: Path) -> requests.Respon
                     _check_start(run, published.url, chunk)
                 out.write(chunk)
         _check_size(published, part)
-        return answer
 
 
 def _continues(answer: requests.Response, have: int, published: Published) -> bool:
