@@ -122,9 +122,10 @@ class _CsvReader:
     def _parse(self, block: bytes, lines: int, types: dict[str, pa.DataType]) -> pa.Table:
         if b"\0" in block:
             raise pa.ArrowInvalid("no database takes a NUL character as text")
+        # One line alone: its columns one after another, so that the error names the first that does not fit.
         table = csv.read_csv(
             pa.BufferReader(block),
-            read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 8),
+            read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 8, use_threads=lines > 1),
             convert_options=csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(self.columns.present),
