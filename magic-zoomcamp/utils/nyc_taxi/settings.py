@@ -18,6 +18,9 @@ from nyc_taxi.quality import rule_named
 from nyc_taxi.services import Origin, Service, origin_named, service_named
 
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# https://cloud.google.com/storage/docs/buckets#naming, without the rules that only Google can judge.
+BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+DATASET = re.compile(r"\w{1,1024}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,25 @@ class PostgresSettings:
 
 
 @dataclass(frozen=True)
+class GoogleSettings:
+    """Which bucket and data set, in which project; with emulators, where those are."""
+
+    bucket: str
+    """Empty when none is set: only the pipelines that need one ask for it."""
+    project: str
+    """Empty: the project of the credentials."""
+    location: str
+    """Where the data set is, such as US or europe-west1."""
+    dataset: str
+    credentials: str
+    """Path of a service account key; empty for application default credentials."""
+    storage_emulator: str
+    """Base URL of a stand-in for Cloud Storage; empty for the real one."""
+    bigquery_emulator: str
+    """Base URL of a stand-in for BigQuery; empty for the real one."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What differs between this machine, another server and the cloud."""
 
@@ -45,6 +67,7 @@ class Settings:
     base_urls: Mapping[str, str]
     """Per origin, the address that its file names are appended to."""
     staging_dir: Path
+    google: GoogleSettings
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -58,6 +81,11 @@ class Settings:
             raise UnknownName(f"POSTGRES_SCHEMA {schema!r} is not a lower-case SQL name such as ny_taxi")
         if not port.isdecimal():
             raise UnknownName(f"POSTGRES_PORT {port!r} is not a number such as 5432")
+        bucket, dataset = get("GCS_BUCKET", ""), get("BIGQUERY_DATASET", "ny_taxi")
+        if bucket and not BUCKET.fullmatch(bucket):
+            raise UnknownName(f"GCS_BUCKET {bucket!r} is no bucket's name: give it alone, without gs:// and slashes")
+        if not DATASET.fullmatch(dataset):
+            raise UnknownName(f"BIGQUERY_DATASET {dataset!r} is no data set's name: letters, digits and _ only")
         return cls(
             postgres=PostgresSettings(
                 host=get("POSTGRES_HOST", "127.0.0.1"),
@@ -72,6 +100,15 @@ class Settings:
                 "tlc": get("TLC_PARQUET_BASE_URL", "https://d37ci6vzurychx.cloudfront.net/trip-data"),
             },
             staging_dir=Path(get("STAGING_DIR", ".local/staging")).resolve(),
+            google=GoogleSettings(
+                bucket=bucket,
+                project=get("GOOGLE_CLOUD_PROJECT", ""),
+                location=get("GOOGLE_LOCATION", "US"),
+                dataset=dataset,
+                credentials=get("GOOGLE_APPLICATION_CREDENTIALS", ""),
+                storage_emulator=get("STORAGE_EMULATOR_HOST", ""),
+                bigquery_emulator=get("BIGQUERY_EMULATOR_HOST", ""),
+            ),
         )
 
 
@@ -98,13 +135,25 @@ def run_context(variables: Mapping[str, object], settings: Settings | None = Non
     UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
     Mage gives execution_date as a datetime with or without a zone, as text, or not at all.
     """
-    service = service_named(_text(variables.get("service"), "yellow"))
+    service, month = service_and_month(variables)
     origin = origin_named(_text(variables.get("origin"), "dtc"))
-    month = _month(variables)
     _refuse_unpublishable(service, month, origin)
     return RunContext(
         service, month, origin, _rules(variables.get("rules"), service), settings or Settings.from_environment()
     )
+
+
+def service_and_month(variables: Mapping[str, object]) -> tuple[Service, Month]:
+    """The service and month of a run that needs no origin: its trips are in the lake. UnknownName as in run_context."""
+    return service_named(_text(variables.get("service"), "yellow")), _month(variables)
+
+
+def execution_day(variables: Mapping[str, object]) -> date:
+    """The day of the run's execution_date; UnknownName when the run has none."""
+    when = _execution_date(variables)
+    if when is None:
+        raise UnknownName("no execution_date: give it as YYYY-MM-DD, or run by a trigger or a backfill")
+    return date(when.year, when.month, when.day)
 
 
 def _text(value: object, default: str = "") -> str:
@@ -118,18 +167,23 @@ def _month(variables: Mapping[str, object]) -> Month:
             return Month.parse(text)
     except ValueError as error:
         raise UnknownName(str(error)) from None
-    when, offset = variables.get("execution_date"), _text(variables.get("month_offset"), "0")
-    if isinstance(when, str) and when.strip():
-        try:
-            when = datetime.fromisoformat(when.strip())
-        except ValueError:
-            raise UnknownName(f"execution_date {when!r} is not a date such as 2021-01-31T00:00:00") from None
-    if not isinstance(when, date):
+    when, offset = _execution_date(variables), _text(variables.get("month_offset"), "0")
+    if when is None:
         raise UnknownName("no month: give the variable month (YYYY-MM), or run with an execution_date")
     try:
         return Month.of(when).shift(int(offset))
     except ValueError:
         raise UnknownName(f"month_offset {offset!r} is not a whole number of months such as -2") from None
+
+
+def _execution_date(variables: Mapping[str, object]) -> date | None:
+    when = variables.get("execution_date")
+    if isinstance(when, str) and when.strip():
+        try:
+            return datetime.fromisoformat(when.strip())
+        except ValueError:
+            raise UnknownName(f"execution_date {when!r} is not a date such as 2021-01-31T00:00:00") from None
+    return when if isinstance(when, date) else None
 
 
 def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> None:
