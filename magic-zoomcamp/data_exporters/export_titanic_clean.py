@@ -1,4 +1,5 @@
 import pandas as pd
+from nyc_taxi.passengers import CLEAN_FILE, read_clean
 from nyc_taxi.settings import Settings
 
 if "data_exporter" not in globals():
@@ -12,10 +13,10 @@ def export_titanic_clean(df: pd.DataFrame, *args: object, **kwargs: object) -> p
     """Write titanic_clean.csv to the staging folder."""
     folder = Settings.from_environment().staging_dir
     folder.mkdir(parents=True, exist_ok=True)
-    df.to_csv(folder / "titanic_clean.csv", index=False)
+    df.to_csv(folder / CLEAN_FILE, index=False)
     return df
 
 
 @test
 def the_file_holds_every_passenger(df: pd.DataFrame, *args: object) -> None:
-    assert len(pd.read_csv(Settings.from_environment().staging_dir / "titanic_clean.csv")) == len(df) > 0
+    assert len(read_clean(Settings.from_environment().staging_dir)) == len(df) > 0

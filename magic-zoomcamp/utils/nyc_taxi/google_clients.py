@@ -8,6 +8,7 @@ GOOGLE_APPLICATION_CREDENTIALS, else application default credentials; a stand-in
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import google.auth
@@ -16,7 +17,8 @@ from google.api_core import exceptions
 from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import GoogleAuthError
-from google.cloud import bigquery, storage
+from google.cloud import bigquery
+from google.cloud.storage import Bucket, Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from nyc_taxi.errors import TargetUnavailable, UnknownName
@@ -47,16 +49,16 @@ MENDS = {
 _PERMISSION = re.compile(r"\b((?:storage|bigquery)\.\w+(?:\.\w+)?)")
 
 
-def storage_client(settings: GoogleSettings) -> storage.Client:
+def storage_client(settings: GoogleSettings) -> Client:
     """A client of Cloud Storage; TargetUnavailable when there are no usable credentials."""
     if settings.storage_emulator:
-        return storage.Client(
+        return Client(
             project=settings.project or "local",
             credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
             client_options={"api_endpoint": settings.storage_emulator},
         )
     credentials, project = _credentials(settings)
-    return storage.Client(project=project, credentials=credentials)
+    return Client(project=project, credentials=credentials)
 
 
 def bigquery_client(settings: GoogleSettings) -> bigquery.Client:
@@ -72,7 +74,7 @@ def bigquery_client(settings: GoogleSettings) -> bigquery.Client:
     return bigquery.Client(project=project, credentials=credentials, location=settings.location)
 
 
-def bucket_of(settings: GoogleSettings) -> storage.Bucket:
+def bucket_of(settings: GoogleSettings) -> Bucket:
     """The bucket, without asking whether it exists: that would need a right of its own."""
     if not settings.bucket:
         raise UnknownName("GCS_BUCKET is not set: give the name of a bucket, in .env or in the environment")
@@ -85,6 +87,12 @@ def retry() -> Retry:
     return patient
 
 
+def bigquery_retry() -> Retry:
+    """The same for BigQuery, which says in the body of its answer what may be repeated."""
+    patient: Retry = bigquery.DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+    return patient
+
+
 def _credentials(settings: GoogleSettings) -> tuple[Credentials, str]:
     if settings.credentials and not Path(settings.credentials).is_file():
         kind = "is a folder" if Path(settings.credentials).is_dir() else "does not exist"
@@ -93,10 +101,9 @@ def _credentials(settings: GoogleSettings) -> tuple[Credentials, str]:
             f"leave it empty to use application default credentials"
         )
     try:
-        if settings.credentials:
-            found = google.auth.load_credentials_from_file(settings.credentials, scopes=SCOPES)  # type: ignore[no-untyped-call]
-        else:
-            found = google.auth.default(scopes=SCOPES)  # type: ignore[no-untyped-call]
+        # Both return credentials and the project that they name, if any.
+        named = partial(google.auth.load_credentials_from_file, settings.credentials)
+        found = (named if settings.credentials else google.auth.default)(scopes=SCOPES)
     except (GoogleAuthError, ValueError) as error:
         raise TargetUnavailable(
             f"no usable Google credentials: run `gcloud auth application-default login`, or set "

@@ -1,11 +1,15 @@
 """The passenger list of Mage's first example, from the web or made up: no taxi, but every beginner's first pipeline."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import requests
 
+from nyc_taxi.errors import NotPublished
+
+CLEAN_FILE = "titanic_clean.csv"
 PUBLISHED = "https://raw.githubusercontent.com/datasciencedojo/datasets/master/titanic.csv"
 TIMEOUT_SECONDS = 5
 
@@ -33,3 +37,11 @@ def passenger_list(rows: int = 100, seed: int = 1912) -> pd.DataFrame:
             "Fare": rng.gamma(2.0, 15.0, rows).round(2),
         }
     )
+
+
+def read_clean(folder: Path) -> pd.DataFrame:
+    """The list that example_pipeline cleaned and wrote to the folder; NotPublished when it did not run yet."""
+    path = folder / CLEAN_FILE
+    if not path.exists():
+        raise NotPublished(f"{path} does not exist: run example_pipeline first")
+    return pd.read_csv(path)

@@ -1,0 +1,23 @@
+from nyc_taxi.lake import write_slice
+from nyc_taxi.manifest import Manifest
+from nyc_taxi.settings import Settings, execution_day
+from pandas import DataFrame
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
+
+
+@data_exporter
+def daily_trips_to_gcs(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:
+    """Write the trips picked up on the execution date to YYYY/MM/DD/daily-trips.parquet; return how many."""
+    google, day = Settings.from_environment().google, execution_day(kwargs)
+    [file] = Manifest.of_frame(manifest).files
+    rows = write_slice(file, day, google, str(kwargs.get("prefix") or ""))
+    return DataFrame({"service": [file.service_name], "day": [day.isoformat()], "rows": [rows]})
+
+
+@test
+def the_day_has_trips(written: DataFrame, *args: object) -> None:
+    assert written["rows"].min() > 0
