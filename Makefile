@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3.11
 PY := .venv/bin/python
 PIP := .venv/bin/pip --disable-pip-version-check
-READY := .venv/.ready
+READY := .venv/.ready .venv-emulators/.ready
 
 .PHONY: help setup demo run ui sql up down status test test-large lint format bench lock
 
@@ -13,20 +13,28 @@ help: ## List the commands
 
 # Runs again only when the lock changes. pip compiles the bytecode, without which every
 # start of Mage takes ten seconds longer.
-$(READY): requirements-dev.txt
+.venv/.ready: requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	@echo "Installing the locked packages: two to three minutes, once"
 	$(PIP) install -q --no-deps --require-hashes -r requirements-dev.txt
 	$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup: $(READY) ## Make .venv and install the locked packages
+# The stand-ins for Google Cloud Storage and BigQuery: their packages would not fit mage-ai's pins.
+.venv-emulators/.ready: local/emulators/requirements.txt
+	$(PYTHON) -m venv .venv-emulators
+	@echo "Installing the stand-ins for Google's services: about a minute, once"
+	.venv-emulators/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
+	@touch $@
+
+setup: $(READY) ## Make .venv and .venv-emulators and install the locked packages
 
 demo: $(READY) ## Fill real tables through real pipelines from made-up files, and check the numbers
 	@$(PY) -m local.demo
 
 run: $(READY) ## Run a pipeline: make run PIPELINE=api_to_postgres SERVICE=green MONTH=2020-10 ORIGIN=dtc RULES=has_passengers
-	@$(PY) -m local.mage run "$(PIPELINE)" SERVICE="$(SERVICE)" MONTH="$(MONTH)" ORIGIN="$(ORIGIN)" RULES="$(RULES)"
+	@$(PY) -m local.mage run "$(PIPELINE)" SERVICE="$(SERVICE)" MONTH="$(MONTH)" ORIGIN="$(ORIGIN)" RULES="$(RULES)" \
+	  EXECUTION_DATE="$(EXECUTION_DATE)" PREFIX="$(PREFIX)"
 
 ui: $(READY) ## Serve Mage's web UI at http://localhost:6789 (Ctrl-C ends it)
 	@$(PY) -m local.mage ui
@@ -61,9 +69,11 @@ format: $(READY) ## Format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-lock: $(READY) ## Write requirements.txt and requirements-dev.txt anew from pyproject.toml
+lock: $(READY) ## Write every requirements.txt anew
 	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
 	  --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt
 	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
 	  --no-emit-index-url --no-emit-find-links --quiet --extra local --extra test --constraint requirements.txt \
 	  --output-file requirements-dev.txt
+	$(PY) -m uv pip compile local/emulators/requirements.in --python-version 3.11 --generate-hashes --upgrade \
+	  --no-emit-index-url --no-emit-find-links --quiet --output-file local/emulators/requirements.txt

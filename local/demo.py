@@ -6,15 +6,18 @@ Usage: python -m local.demo
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nyc_taxi.agreement import Held, all_agree, measure_targets
 from nyc_taxi.database import connect
-from nyc_taxi.errors import TaxiError
-from nyc_taxi.manifest import sums_agree
+from nyc_taxi.errors import NotPublished, TaxiError
+from nyc_taxi.lake import find_month
 from nyc_taxi.months import Month
 from nyc_taxi.postgres import measure_month
-from nyc_taxi.services import service_named
+from nyc_taxi.services import Service, service_named
 from nyc_taxi.settings import Settings
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +31,7 @@ from local.postgres import LocalStackError
 
 @dataclass(frozen=True)
 class Loaded:
-    """One month after its pipeline ran: what was published, what was audited, what Postgres holds."""
+    """One month after its pipeline ran: what was published, what was audited, what every target holds."""
 
     file: str
     rows_published: int
@@ -37,17 +40,17 @@ class Loaded:
     rejected: dict[str, int]
     sums: dict[str, float]
     seconds: float
-    in_postgres: tuple[int, int, dict[str, float]]
+    rejected_in_postgres: int
+    targets: list[Held]
 
     @property
     def agrees(self) -> bool:
         """Whether every number is confirmed by another."""
-        rows, rows_rejected, sums = self.in_postgres
+        rejected = sum(self.rejected.values())
         return (
-            self.rows_published == self.rows_read == self.rows_accepted + sum(self.rejected.values())
-            and rows == self.rows_accepted
-            and rows_rejected == sum(self.rejected.values())
-            and sums_agree(sums, self.sums)
+            self.rows_published == self.rows_read == self.rows_accepted + rejected
+            and self.rejected_in_postgres == rejected
+            and all_agree([Held("audit", self.rows_accepted, self.sums), *self.targets])
         )
 
 
@@ -69,17 +72,17 @@ def main() -> int:
             generate(service, month, origin, rows, trips, malformed=malformed)
         env = environment(trips)
         _refuse_to_replace_real_months(env)
-        for pipeline in ("example_pipeline", "test_config"):
+        for pipeline in ("example_pipeline", "test_config", "local_to_gcs"):
             _say(f"mage run {pipeline}")
             run_pipeline(pipeline, {}, env)
         loaded = [_load(*month[:4], env) for month in MONTHS]
     except (PipelineFailed, LocalStackError, TaxiError) as error:
         print(f"FAILED  {error}", file=sys.stderr)
         return 1
-    Console(width=160 if not sys.stdout.isatty() else None).print(_table(loaded))
+    Console(width=180 if not sys.stdout.isatty() else None).print(_table(loaded))
     agree = all(month.agrees for month in loaded)
     print(f"{'All numbers agree' if agree else 'FAILED  the numbers disagree'} ({time.monotonic() - started:.0f} s)")
-    print('Look around: make sql Q="select * from ny_taxi.load_audit"   or   make ui')
+    print('Look around: make sql Q="select * from ny_taxi.load_audit"   or   make ui   or   ls .local/google')
     return 0 if agree else 1
 
 
@@ -89,45 +92,54 @@ def _say(text: str) -> None:
 
 def _refuse_to_replace_real_months(env: dict[str, str]) -> None:
     """Made-up trips never take the place of real ones: a month that came from a real origin stops the demo."""
-    settings = Settings.from_environment(env).postgres
-    schema = settings.schema
-    with connect(settings) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s)", (f"{schema}.load_audit",))
-        if cursor.fetchone() == (None,):
-            return
-        cursor.execute(
-            f"SELECT DISTINCT ON (service, file_month) service, to_char(file_month, 'YYYY-MM'), url "
-            f"FROM {schema}.load_audit ORDER BY service, file_month, load_id DESC"
-        )
-        loaded = {(service, month): url for service, month, url in cursor.fetchall()}
+    settings = Settings.from_environment(env)
     for service, month, *_ in MONTHS:
-        url = loaded.get((service, month), "http://127.0.0.1")
-        if not url.startswith("http://127.0.0.1"):
-            raise PipelineFailed(
-                f"{schema} holds {service} {month} from {url}, which the demo would replace by made-up trips: "
-                f"run it in a schema of its own, POSTGRES_SCHEMA=ny_taxi_demo make demo"
+        for place, url in _loaded_from(service_named(service), Month.parse(month), settings):
+            if not url.startswith("http://127.0.0.1"):
+                raise PipelineFailed(
+                    f"{place} holds {service} {month} from {url}, which the demo would replace by made-up trips: "
+                    f"give it a place of its own, POSTGRES_SCHEMA=ny_taxi_demo NYC_TAXI_LOCAL_DIR=.local/demo make demo"
+                )
+
+
+def _loaded_from(service: Service, month: Month, settings: Settings) -> Iterator[tuple[str, str]]:
+    """The places that hold a month, with the URL that it came from."""
+    schema = settings.postgres.schema
+    with connect(settings.postgres) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s)", (f"{schema}.load_audit",))
+        if cursor.fetchone() != (None,):
+            cursor.execute(
+                f"SELECT url FROM {schema}.load_audit WHERE service = %s AND file_month = %s "
+                f"ORDER BY load_id DESC LIMIT 1",
+                (service.name, month.first_day),
             )
+            yield from ((schema, url) for (url,) in cursor.fetchall())
+    with suppress(NotPublished):
+        found = find_month(service, month, settings.google)
+        yield found.path, found.url
 
 
 def _load(service: str, month: str, origin: str, rows: int, env: dict[str, str]) -> Loaded:
-    _say(f"mage run api_to_postgres: {service} {month} from {origin}")
+    _say(f"mage run all_targets: {service} {month} from {origin}")
     started = time.monotonic()
-    run_pipeline("api_to_postgres", {"service": service, "month": month, "origin": origin}, env)
+    run_pipeline("all_targets", {"service": service, "month": month, "origin": origin}, env)
     seconds = time.monotonic() - started
-    settings = Settings.from_environment(env).postgres
-    with connect(settings) as connection, connection.cursor() as cursor:
+    settings, taxis = Settings.from_environment(env), service_named(service)
+    with connect(settings.postgres) as connection, connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT url, rows_read, rows_accepted, rejected, sums FROM {settings.schema}.load_audit "
+            f"SELECT url, rows_read, rows_accepted, rejected, sums FROM {settings.postgres.schema}.load_audit "
             f"WHERE service = %s AND file_month = %s ORDER BY load_id DESC LIMIT 1",
             (service, Month.parse(month).first_day),
         )
         url, rows_read, rows_accepted, rejected, sums = cursor.fetchone() or ()
-    held = measure_month(service_named(service), Month.parse(month), settings)
-    return Loaded(Path(url).name, rows, rows_read, rows_accepted, rejected, sums, seconds, held)
+    _, rows_rejected, _ = measure_month(taxis, Month.parse(month), settings.postgres)
+    held = measure_targets(taxis, Month.parse(month), settings)
+    return Loaded(Path(url).name, rows, rows_read, rows_accepted, rejected, sums, seconds, rows_rejected, held)
 
 
 def _table(loaded: list[Loaded]) -> Table:
-    table = Table("file", "rows read", "accepted", "rejected by reason", "seconds", "rows now in Postgres", "agree")
+    targets = ("rows now in Postgres", "GCS, the month", "GCS, its days", "BigQuery")
+    table = Table("file", "rows read", "accepted", "rejected by reason", "seconds", *targets, "agree")
     for month in loaded:
         reasons = "\n".join(f"{rows:,} {reason}" for reason, rows in sorted(month.rejected.items())) or "none"
         table.add_row(
@@ -136,7 +148,7 @@ def _table(loaded: list[Loaded]) -> Table:
             f"{month.rows_accepted:,}",
             reasons,
             f"{month.seconds:.1f}",
-            f"{month.in_postgres[0]:,} (+ {month.in_postgres[1]:,} rejected)",
+            *(f"{target.rows:,}" for target in month.targets),
             "yes" if month.agrees else "NO",
         )
     return table

@@ -24,8 +24,9 @@ from local.postgres import LocalStackError
 PROJECT = "magic-zoomcamp"
 MAGE = str(Path(sys.executable).with_name("mage"))
 STOP_SECONDS = 5
-# Mage reads SQL through pandas in a way that pandas warns of at every run.
-QUIET = {"PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy"}
+# Mage reads SQL through pandas in a way that pandas warns of at every run, and Google's clients say each time that
+# this Python will end one day.
+QUIET = {"PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy,ignore:You are using a Python version"}
 _ERROR = re.compile(r"^(?:\w+\.)*(\w+): (.+)$")
 
 

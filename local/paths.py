@@ -1,15 +1,23 @@
 """Where the local stack keeps its files."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EMULATORS = Path(__file__).resolve().parent / "emulators"
 
 
 def local_dir() -> Path:
     """Folder of everything the local stack writes: NYC_TAXI_LOCAL_DIR, else `.local` in the repository."""
     return Path(os.environ.get("NYC_TAXI_LOCAL_DIR") or ROOT / ".local").resolve()
+
+
+def emulator_python() -> Path:
+    """The Python that has the emulators' packages: they would not fit mage-ai's pins. Made by `make setup`."""
+    folder = Path(os.environ.get("NYC_TAXI_EMULATORS_VENV") or ROOT / ".venv-emulators")
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def write_private(path: Path, text: str) -> None:

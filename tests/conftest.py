@@ -1,14 +1,17 @@
-"""What tests share: a real Postgres of their own, a trip-file server of their own, and runs against both."""
+"""What tests share: a real Postgres, stand-ins for Google, a trip-file server, all their own, and runs against them."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from nyc_taxi.database import connect
-from nyc_taxi.settings import PostgresSettings, RunContext, Settings, run_context
+from nyc_taxi.google_clients import storage_client
+from nyc_taxi.settings import GoogleSettings, PostgresSettings, RunContext, Settings, run_context
 
-from local import postgres
+from local import google, postgres
+from local.google import GoogleServer
 from local.trip_server import TripServer
 
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
@@ -21,6 +24,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresSetting
     running = postgres.start(data)
     yield PostgresSettings(running.host, running.port, running.dbname, "ny_taxi", running.user, running.password)
     postgres.stop(data)
+
+
+@pytest.fixture(scope="session")
+def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleServer]:
+    """One pair of stand-ins for Cloud Storage and BigQuery for the session."""
+    folder = tmp_path_factory.mktemp("google")
+    yield google.start(folder)
+    google.stop(folder)
+
+
+@pytest.fixture(name="google")
+def google_settings(google_server: GoogleServer) -> GoogleSettings:
+    """Settings of the stand-ins, with a bucket of the test's own."""
+    return new_bucket(Settings.from_environment(google_server.environment()).google)
 
 
 @pytest.fixture
@@ -62,6 +79,13 @@ def settings_for(database: PostgresSettings, trips: TripServer, folder: Path) ->
     """Settings from servers and a folder."""
     urls = {"dtc": trips.dtc_base_url, "tlc": trips.tlc_base_url}
     return replace(Settings.from_environment({}), postgres=database, base_urls=urls, staging_dir=folder / "staging")
+
+
+def new_bucket(settings: GoogleSettings) -> GoogleSettings:
+    """The same settings with a bucket that was not there before."""
+    name = f"test-{uuid.uuid4().hex}"
+    storage_client(settings).create_bucket(name)
+    return replace(settings, bucket=name)
 
 
 def run_of(settings: Settings, service: str, month: str, origin: str, rules: str = "") -> RunContext:

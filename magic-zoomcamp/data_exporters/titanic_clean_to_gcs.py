@@ -19,7 +19,7 @@ def titanic_clean_to_gcs(df: DataFrame, *args: object, **kwargs: object) -> Data
     """Upload the list through Mage's own client and the profile dev, as every beginner's block does."""
     config = ConfigFileLoader(path.join(get_repo_path(), "io_config.yaml"), "dev")
     bucket = bucket_of(Settings.from_environment().google).name
-    GoogleCloudStorage.with_config(config).export(df, bucket, CLEAN_FILE)
+    GoogleCloudStorage.with_config(config).export(df, bucket, CLEAN_FILE, index=False)
     return df
 
 

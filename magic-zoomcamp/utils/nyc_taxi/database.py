@@ -28,6 +28,7 @@ MENDS = {
         ("permission denied", "must be owner"),
         "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
     ),
+    "other objects depend on it": "a view uses the old table, which is as it was: drop the view and run again",
     "lock timeout": "a reader kept the table for minutes: end its transaction and run again",
 }
 """What to do, by a sign in the server's message, whose white space is folded."""

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.google_clients import bucket_of, google_errors
 from nyc_taxi.lake import described
 from nyc_taxi.manifest import StagedFile, sums_agree
@@ -87,11 +87,23 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
 
 
 def measure_month(service: Service, month: Month, google: GoogleSettings) -> tuple[int, dict[str, float], int]:
-    """Rows, the sum of each measure and the number of days, as counted when the objects were written."""
+    """
+    Rows, the sum of each measure and the number of days, as counted when the objects were written.
+
+    Raises NotATripFile for an object that another program wrote.
+    """
     bucket = bucket_of(google)
     pattern = day_object(service, month, "*")
     with google_errors(f"gs://{bucket.name}/{pattern}", google):
-        found = [blob.metadata or {} for blob in listing(bucket, pattern).values()]
+        blobs = listing(bucket, pattern)
+    found = [blob.metadata or {} for blob in blobs.values()]
+    wanted = {"rows", *(f"sum_{name}" for name in service.measures)}
+    for name, about in zip(blobs, found, strict=True):
+        if not wanted <= about.keys():
+            raise NotATripFile(
+                f"gs://{bucket.name}/{name} says nothing of its rows: another program wrote it; "
+                f"run api_to_gcs_parameterized to replace the month"
+            )
     sums = _added_up({name: float(about[f"sum_{name}"]) for name in service.measures} for about in found)
     return sum(int(about["rows"]) for about in found), sums, len(found)
 

@@ -36,16 +36,33 @@ ROLES = {
     "bigquery.": "roles/bigquery.dataEditor on the data set",
 }
 """The smallest usual role that holds a permission, by the permission's beginning; the first that fits counts."""
+_MISPLACED = (
+    "bucket {bucket}, data set {dataset} and GOOGLE_LOCATION must be in one place: set GOOGLE_LOCATION "
+    "({location}) to the data set's, or make the data set there (bq mk --location={location} {dataset})"
+)
+_NO_DATASET = "make the data set (bq mk --location={location} {dataset}), or set BIGQUERY_DATASET"
 MENDS = {
-    "location": (
-        "bucket {bucket}, data set {dataset} and GOOGLE_LOCATION must be in one place: set GOOGLE_LOCATION "
-        "({location}) to the data set's, or make the data set there (bq mk --location={location} {dataset})"
+    "not found: table": (
+        "no such table in data set {dataset} at {location}: load a month (gcs_to_bigquery), or check GOOGLE_LOCATION "
+        "and BIGQUERY_DATASET"
     ),
-    "dataset": "make the data set (bq mk --location={location} {dataset}), or set BIGQUERY_DATASET",
+    "different location": _MISPLACED,
+    "in location": _MISPLACED,
+    "not found: dataset": _NO_DATASET,
+    "not found: project": "no such project: check GOOGLE_CLOUD_PROJECT",
     "bucket": "make the bucket (gcloud storage buckets create gs://{bucket} --location={location}), or set GCS_BUCKET",
     "precondition": "another run changed it at the same time: run again",
+    "concurrent update": "another run changed it at the same time: run again",
 }
-"""What to do, by a sign in the service's message."""
+"""What to do, by a sign in the service's message; the first that fits counts."""
+REFUSALS = {
+    "billing": "the project has no billing, without which BigQuery changes no rows: turn it on",
+    "has not been used in project": "the project does not use this service yet: gcloud services enable "
+    "bigquery.googleapis.com storage.googleapis.com",
+    "quota": "the project's quota is used up: wait, or ask Google for more",
+    "rate limits": "too many requests at once: run again",
+}
+"""The same for what Google answers like a missing permission."""
 _PERMISSION = re.compile(r"\b((?:storage|bigquery)\.\w+(?:\.\w+)?)")
 
 
@@ -87,9 +104,9 @@ def retry() -> Retry:
     return patient
 
 
-def bigquery_retry() -> Retry:
+def bigquery_retry(seconds: float | None = None) -> Retry:
     """The same for BigQuery, which says in the body of its answer what may be repeated."""
-    patient: Retry = bigquery.DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+    patient: Retry = bigquery.DEFAULT_RETRY.with_timeout(RETRY_SECONDS if seconds is None else seconds)
     return patient
 
 
@@ -122,7 +139,7 @@ def google_errors(what: str, settings: GoogleSettings) -> Iterator[None]:
         yield
     except exceptions.RetryError as error:
         raise TargetUnavailable(f"{what}: {_mend(error.cause or error, settings)} [{_one_line(error.cause)}]") from None
-    except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
+    except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException, TimeoutError) as error:
         raise TargetUnavailable(f"{what}: {_mend(error, settings)} [{_one_line(error)}]") from None
 
 
@@ -133,14 +150,22 @@ def _mend(error: BaseException, settings: GoogleSettings) -> str:
         return "Google does not accept the credentials: check GOOGLE_APPLICATION_CREDENTIALS, or sign in again"
     if isinstance(error, exceptions.Forbidden | exceptions.Unauthorized):
         return _grant(text)
-    if isinstance(error, requests.RequestException | exceptions.ServerError):
+    if isinstance(error, requests.RequestException | exceptions.ServerError | TimeoutError):
         return "it does not answer: check the network, or start the stand-ins (make up), and run again"
     signs = MENDS if isinstance(error, exceptions.ClientError) else {}
     mend = next((mend for sign, mend in signs.items() if sign in text.lower()), "it was refused")
     return mend.format(bucket=settings.bucket, dataset=settings.dataset, location=settings.location)
 
 
+def is_misplaced(error: Exception) -> bool:
+    """Whether bucket, data set and job are not all in one place."""
+    return any(sign in str(error).lower() for sign, mend in MENDS.items() if mend is _MISPLACED)
+
+
 def _grant(text: str) -> str:
+    refusal = next((mend for sign, mend in REFUSALS.items() if sign in text.lower()), "")
+    if refusal:
+        return refusal
     permission = _PERMISSION.search(text)
     if not permission:
         return f"permission denied: grant the account {ROLES['storage.']}, {ROLES['bigquery.']}"

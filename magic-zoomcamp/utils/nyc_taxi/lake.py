@@ -6,7 +6,7 @@ service and month only. The manifest travels in the Parquet footer, so that whoe
 """
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from google.cloud.storage import Blob
+from google.api_core.exceptions import NotFound
+from google.cloud.storage import Blob, Bucket
 
 from nyc_taxi import quality
 from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished
@@ -79,7 +80,8 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
             bucket, NewObject(kept, month_object(file.service, file.month), about | {"rows": str(file.rows_accepted)})
         )
         if not file.rows_rejected and aside.exists(timeout=REQUEST_SECONDS, retry=retry()):
-            aside.delete(timeout=REQUEST_SECONDS, retry=retry())
+            with suppress(NotFound):  # another run was faster
+                aside.delete(timeout=REQUEST_SECONDS, retry=retry())
         print(f"{where}: {file.rows_accepted:,} rows, {kept.stat().st_size / 1e6:,.1f} MB", flush=True)
 
 
@@ -120,16 +122,16 @@ def find_month(service: Service, month: Month, google: GoogleSettings) -> Staged
     bucket = bucket_of(google)
     where = f"gs://{bucket.name}/{month_object(service, month)}"
     with google_errors(where, google):
-        blob = bucket.get_blob(month_object(service, month), timeout=REQUEST_SECONDS, retry=retry())
-        if blob is None:
-            raise NotPublished(f"{where} does not exist: run api_to_gcs for {service.name} {month} first")
-        metadata = _footer(blob, where)
+        metadata = _footer(_existing(bucket, service, month), where)
     schema = metadata.schema.to_arrow_schema()
     _refuse_other_schema(schema, service, where)
     kept = (schema.metadata or {}).get(MANIFEST_KEY)
     if not kept:
         raise NotATripFile(f"{where} carries no manifest: another program wrote it; run api_to_gcs to replace it")
-    file = replace(StagedFile.of_row(json.loads(kept)), path=where)
+    try:
+        file = replace(StagedFile.of_row(json.loads(kept)), path=where)
+    except (ValueError, TypeError):  # not JSON, or the fields of another version
+        raise NotATripFile(f"{where} carries a manifest of another form: run api_to_gcs to replace it") from None
     if (file.service_name, file.month) != (service.name, month) or metadata.num_rows != file.rows_accepted:
         raise NotATripFile(
             f"{where} holds {metadata.num_rows:,} rows and says it is {file.service_name} {file.month} with "
@@ -149,11 +151,19 @@ def check_month(file: StagedFile, google: GoogleSettings) -> None:
 
 
 def measure_month(service: Service, month: Month, google: GoogleSettings) -> tuple[int, dict[str, float]]:
-    """What the month's object really holds: rows, and the sum of each measure; reads only those columns."""
+    """
+    What the month's object really holds: rows, and the sum of each measure; reads only those columns.
+
+    Raises NotPublished and NotATripFile as find_month does.
+    """
     bucket = bucket_of(google)
-    name = month_object(service, month)
-    with google_errors(f"gs://{bucket.name}/{name}", google), bucket.blob(name).open("rb") as stream:
-        return measure_stream(pq.ParquetFile(stream), service)
+    where = f"gs://{bucket.name}/{month_object(service, month)}"
+    with google_errors(where, google):
+        blob = _existing(bucket, service, month)
+        _refuse_other_schema(_footer(blob, where).schema.to_arrow_schema(), service, where)
+        # Of its own accord the client would fetch 40 MB wherever a column begins.
+        with blob.open("rb", chunk_size=FOOTER_BYTES, timeout=REQUEST_SECONDS, retry=retry()) as stream:
+            return measure_stream(pq.ParquetFile(stream), service)
 
 
 def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
@@ -187,6 +197,14 @@ def _picked_up_on(day: date, batch: pa.RecordBatch, service: Service) -> pa.Reco
     return batch.filter(pc.and_(pc.greater_equal(pickup, start), pc.less(pickup, start + timedelta(days=1))))
 
 
+def _existing(bucket: Bucket, service: Service, month: Month) -> Blob:
+    name = month_object(service, month)
+    blob = bucket.get_blob(name, timeout=REQUEST_SECONDS, retry=retry())
+    if blob is None:
+        raise NotPublished(f"gs://{bucket.name}/{name} does not exist: run api_to_gcs for {service.name} {month} first")
+    return blob
+
+
 def _footer(blob: Blob, where: str) -> pq.FileMetaData:
     """Read as little of an object as tells its schema; a Parquet file ends with its footer, its length and PAR1."""
     end = tail(blob, FOOTER_BYTES)
@@ -205,7 +223,8 @@ def _refuse_other_schema(schema: pa.Schema, service: Service, where: str) -> Non
     wanted, found = ({field.name: str(field.type) for field in each} for each in (service.schema, schema))
     differing = [f"{name} is {found.get(name, 'missing')}" for name, kind in wanted.items() if found.get(name) != kind]
     unknown = sorted(found.keys() - wanted.keys())
+    how = ", ".join([*differing, *unknown][:5]) or "another order, or columns that must not be null"
     raise NotATripFile(
-        f"{where} has not the columns of {service.name} ({', '.join([*differing, *unknown][:5])}): another program "
+        f"{where} has not the columns of {service.name} ({how}): another program "
         f"wrote it, or an older version; run api_to_gcs to replace it"
     )

@@ -11,10 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+from threading import Event
 from typing import TypeVar
 
-from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
+from google.api_core.retry import Retry
 from google.cloud.storage import Blob, Bucket
+from requests import RequestException
 
 from nyc_taxi.errors import CountsDisagree
 from nyc_taxi.google_clients import REQUEST_SECONDS, retry
@@ -94,52 +97,78 @@ def replace_set(bucket: Bucket, news: Sequence[NewObject], pattern: str, version
     incoming = [
         NewObject(new.path, f"{aside}/{uuid.uuid4().hex}", {**new.metadata, "version": version}) for new in news
     ]
+    aside_blobs = [bucket.blob(new.name) for new in incoming]
     try:
         _at_once(lambda new: upload(bucket, new), incoming)
-        for attempt in range(1, ATTEMPTS + 1):
-            _at_once(lambda pair: _copy(bucket, *pair), zip(incoming, news, strict=True))
-            names = {new.name for new in news}
-            _remove(bucket, [blob for name, blob in listing(bucket, pattern).items() if name not in names])
-            now = listing(bucket, pattern)
-            if now.keys() == names and all((blob.metadata or {}).get("version") == version for blob in now.values()):
-                return
-            print(f"{pattern} is being written by another run ({attempt} of {ATTEMPTS})", flush=True)
-            time.sleep(random.uniform(0.2, 2.0))
-    finally:
-        _at_once(lambda new: _remove(bucket, [bucket.blob(new.name)]), incoming)
-    raise CountsDisagree(f"gs://{bucket.name}/{pattern} is written by another run again and again: end one of the two")
+        _put_in_place(bucket, incoming, news, pattern, version)
+    except BaseException:
+        # Asked once only: the first error counts, and a service that is gone must not be waited for twice.
+        with suppress(GoogleAPIError, RequestException):
+            _at_once(lambda blob: _remove(bucket, [blob], None), aside_blobs)
+        raise
+    _at_once(lambda blob: _remove(bucket, [blob], retry()), aside_blobs)
 
 
 def tail(blob: Blob, size: int) -> bytes:
     """The last bytes of an object, at most `size`; the object's size must be known."""
+    if not blob.size:
+        return b""  # the service refuses every range of an empty object
     content: bytes = blob.download_as_bytes(
         start=max(0, blob.size - size), timeout=REQUEST_SECONDS, retry=retry(), checksum=None
     )
     return content
 
 
+def _put_in_place(
+    bucket: Bucket, incoming: Sequence[NewObject], news: Sequence[NewObject], pattern: str, version: str
+) -> None:
+    names = {new.name for new in news}
+    for attempt in range(1, ATTEMPTS + 1):
+        _at_once(lambda pair: _copy(bucket, *pair), zip(incoming, news, strict=True))
+        _remove(bucket, [blob for name, blob in listing(bucket, pattern).items() if name not in names], retry())
+        now = listing(bucket, pattern)
+        if now.keys() == names and all((blob.metadata or {}).get("version") == version for blob in now.values()):
+            return
+        print(f"{pattern} is being written by another run ({attempt} of {ATTEMPTS})", flush=True)
+        time.sleep(random.uniform(0.2, 2.0))
+    raise CountsDisagree(f"gs://{bucket.name}/{pattern} is written by another run again and again: end one of the two")
+
+
 def _copy(bucket: Bucket, source: NewObject, new: NewObject) -> None:
     target, token = bucket.blob(new.name), None
+    # Said again: the client always sends a resource, and the service then takes nothing over from the source.
+    target.metadata, target.content_type = dict(source.metadata), PARQUET
     while True:
         token, _, _ = target.rewrite(bucket.blob(source.name), token=token, timeout=REQUEST_SECONDS, retry=retry())
         if token is None:
             return
 
 
-def _remove(bucket: Bucket, blobs: Iterable[Blob]) -> None:
+def _remove(bucket: Bucket, blobs: Iterable[Blob], patience: Retry | None) -> None:
     """Delete objects as they were listed; one that another run deleted or wrote since is left to it."""
     for blob in blobs:
         with suppress(NotFound, PreconditionFailed):
-            bucket.delete_blob(blob.name, if_generation_match=blob.generation, timeout=REQUEST_SECONDS, retry=retry())
+            bucket.delete_blob(blob.name, if_generation_match=blob.generation, timeout=REQUEST_SECONDS, retry=patience)
 
 
 def _forget_abandoned(bucket: Bucket, folder: str) -> None:
     old = datetime.now(UTC) - ABANDONED
     left = bucket.list_blobs(prefix=f"{folder}/", timeout=REQUEST_SECONDS, retry=retry())
-    _remove(bucket, [blob for blob in left if blob.time_created < old])
+    _remove(bucket, [blob for blob in left if blob.time_created < old], retry())
 
 
 def _at_once(work: Callable[[T], None], items: Iterable[T]) -> None:
     """Do the same with every item, some at a time: each waits for the service, not for this machine."""
+    failed = Event()
+
+    def unless_failed(item: T) -> None:
+        if failed.is_set():
+            return
+        try:
+            work(item)
+        except BaseException:
+            failed.set()
+            raise
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(work, items))
+        list(pool.map(unless_failed, items))

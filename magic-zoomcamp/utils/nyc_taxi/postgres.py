@@ -24,7 +24,14 @@ from nyc_taxi.services import REAL, SERVICES, SMALL, TEXT, TIME, WHOLE, Service
 from nyc_taxi.settings import PostgresSettings
 from nyc_taxi.streams import Spool
 
-TYPES = {SMALL: "integer", WHOLE: "bigint", REAL: "double precision", TEXT: "text", TIME: "timestamp"}
+TYPES = {
+    SMALL: "integer",
+    WHOLE: "bigint",
+    REAL: "double precision",
+    TEXT: "text",
+    TIME: "timestamp",
+    pa.date32(): "date",
+}
 REJECTED_COLUMNS = {"reason": TEXT, "source_row": WHOLE, "source_text": TEXT}
 """Why a row was rejected and, for one that could not be parsed, its place in the trip file and its text."""
 SWAP_LOCK_TIMEOUT = "2s"
@@ -78,13 +85,13 @@ def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
     started = time.monotonic()
     tables = _tables(file.service, settings.schema)
     with connect(settings) as connection, connection.cursor() as cursor:
-        _giving_way(cursor, settings.schema, lambda: _ensure_tables(cursor, settings.schema))
+        giving_way(cursor, settings.schema, lambda: _ensure_tables(cursor, settings.schema))
         connection.commit()
-        _one_at_a_time(cursor, f"{tables[0].full_name} {file.month}")
+        one_at_a_time(cursor, f"{tables[0].full_name} {file.month}")
         for table in tables:
             _create(cursor, table, file.month)
         _copy(cursor, *tables, file)
-        _giving_way(cursor, tables[0].full_name, lambda: _swap(cursor, file.month, tables))
+        giving_way(cursor, tables[0].full_name, lambda: _swap(cursor, file.month, tables))
         load = audit.Load(file, tables[0].full_name, time.monotonic() - started)
         audit.record(cursor, settings.schema, load)
         connection.commit()
@@ -124,12 +131,23 @@ def _ensure_tables(cursor: Cursor, schema: str) -> None:
     tables = [table for service in SERVICES.values() for table in _tables(service, schema)]
     if cursor.fetchone() == (True,) and all(set(table.columns) <= _column_names(cursor, table) for table in tables):
         return
-    # One process at a time: two that find a table missing would both create it.
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi tables', 0))")
-    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    ensure_schema(cursor, schema)
     cursor.execute(audit.ddl(schema))
     for table in tables:
         _ensure_table(cursor, table)
+
+
+def ensure_schema(cursor: Cursor, schema: str) -> None:
+    """
+    Create the schema if it is missing.
+
+    One process at a time until its transaction ends: two that find a schema or a table missing would both create it.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi tables', 0))")
+    cursor.execute("SELECT to_regnamespace(%s) IS NOT NULL", (schema,))
+    # Asked first: the statement takes the right to create schemas even where there is nothing to create.
+    if cursor.fetchone() == (False,):
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 
 
 def _ensure_table(cursor: Cursor, table: _Table) -> None:
@@ -151,8 +169,8 @@ def _column_names(cursor: Cursor, table: _Table) -> set[str]:
     return {name for (name,) in cursor.fetchall()}
 
 
-def _one_at_a_time(cursor: Cursor, what: str) -> None:
-    """Wait until no other transaction loads the same table and month; held until ours ends, however it ends."""
+def one_at_a_time(cursor: Cursor, what: str) -> None:
+    """Wait until no other transaction loads the same, such as a month of a table; held until ours ends in any way."""
     cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (what,))
     if cursor.fetchone() == (False,):
         print(f"{what} is being loaded by another run: waiting for it", flush=True)
@@ -207,7 +225,7 @@ def _malformed(file: StagedFile) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _giving_way(cursor: Cursor, what: str, change: Callable[[], None]) -> None:
+def giving_way(cursor: Cursor, what: str, change: Callable[[], None]) -> None:
     """
     Make a change that shuts readers of a table out for a moment.
 

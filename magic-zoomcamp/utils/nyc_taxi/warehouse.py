@@ -11,14 +11,23 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pandas as pd
 import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY
 
 from nyc_taxi.errors import CountsDisagree, NotATripFile
-from nyc_taxi.google_clients import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors
+from nyc_taxi.google_clients import (
+    REQUEST_SECONDS,
+    RETRY_SECONDS,
+    bigquery_client,
+    bigquery_retry,
+    google_errors,
+    is_misplaced,
+)
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.services import Service
@@ -27,6 +36,8 @@ from nyc_taxi.warehouse_tables import FILE_MONTH, columns, ensure_table
 
 STAGING_DAYS = 1
 POLL_SECONDS = 0.5
+CLEAN_UP_SECONDS = 10.0
+"""How long to try to remove a staging table after an error: BigQuery may be what failed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,8 @@ def stage_month(file: StagedFile, google: GoogleSettings) -> StagedMonth:
         except BaseException:
             # Of the two errors the first one counts; and the table expires anyway.
             with suppress(exceptions.GoogleAPIError, requests.RequestException):
-                client.delete_table(staging, retry=None, timeout=REQUEST_SECONDS, not_found_ok=True)
+                patient = bigquery_retry(CLEAN_UP_SECONDS)
+                client.delete_table(staging, retry=patient, timeout=CLEAN_UP_SECONDS, not_found_ok=True)
             raise
     said = f"{file.rows_accepted:,} rows in {time.monotonic() - started:.1f} s"
     print(f"{file.path} -> {_name(staging)}: {said}", flush=True)
@@ -131,8 +143,10 @@ def _create_staging(file: StagedFile, client: bigquery.Client, google: GoogleSet
     name = f"{client.project}.{google.dataset}.{file.service.table}_staging_{month}_{secrets.token_hex(6)}"
     staging = bigquery.Table(name, schema=columns(file.service, tlc_names=True))
     staging.expires = datetime.now(UTC) + timedelta(days=STAGING_DAYS)
-    # The name is random: that it exists can only mean that a repeated request was answered twice.
-    return client.create_table(staging, exists_ok=True, retry=bigquery_retry(), timeout=REQUEST_SECONDS)
+    staging.labels = _labels(file)
+    with suppress(exceptions.Conflict):  # the name is random: it was we, in a request whose answer was lost
+        client.create_table(staging, retry=bigquery_retry(), timeout=REQUEST_SECONDS)
+    return staging
 
 
 def _load(file: StagedFile, staging: bigquery.Table, client: bigquery.Client) -> None:
@@ -141,19 +155,22 @@ def _load(file: StagedFile, staging: bigquery.Table, client: bigquery.Client) ->
         source_format=bigquery.SourceFormat.PARQUET,
         schema=staging.schema,
         write_disposition=bigquery.WriteDisposition.WRITE_EMPTY,
-        labels={"service": file.service_name, "file_month": file.month_text},
+        labels=_labels(file),
     )
     retry = bigquery_retry()
     try:
-        job = client.load_table_from_uri(
-            file.path, staging.reference, job_config=config, retry=retry, timeout=REQUEST_SECONDS
-        )
+        try:
+            job = client.load_table_from_uri(
+                file.path, staging, staging.table_id, job_config=config, retry=retry, timeout=REQUEST_SECONDS
+            )
+        except exceptions.Conflict:  # the same again
+            job = cast(bigquery.LoadJob, client.get_job(staging.table_id, retry=retry, timeout=REQUEST_SECONDS))
         # Not job.result(): that goes on asking a dead server for ten minutes, whatever it is given.
         while not job.done(retry=retry, timeout=REQUEST_SECONDS):
             time.sleep(POLL_SECONDS)
         job.result()
     except (exceptions.BadRequest, exceptions.NotFound) as error:
-        if "location" in str(error).lower():
+        if is_misplaced(error):
             raise
         said = " ".join(str(error).split())[:400]
         raise NotATripFile(
@@ -171,6 +188,11 @@ def _check_staging(file: StagedFile, staging: bigquery.Table, client: bigquery.C
         raise _changed(file, f"sums {sums}")
 
 
+def _labels(file: StagedFile) -> dict[str, str]:
+    """For the bill, and for whoever wonders what a table or job is."""
+    return {"service": file.service_name, "file_month": file.month_text}
+
+
 def _changed(file: StagedFile, found: str) -> CountsDisagree:
     return CountsDisagree(
         f"{file.path}: the manifest has {file.rows_accepted:,} rows and sums {dict(file.sums)}, BigQuery read {found}: "
@@ -180,9 +202,11 @@ def _changed(file: StagedFile, found: str) -> CountsDisagree:
 
 def _measure(rows_of: str, service: Service, client: bigquery.Client) -> tuple[int, dict[str, float]]:
     sums = "".join(f", CAST(COALESCE(SUM({name}), 0) AS FLOAT64)" for name in service.measures)
-    retry = bigquery_retry()
     answer = client.query_and_wait(
-        f"SELECT COUNT(*){sums} FROM {rows_of}", retry=retry, job_retry=retry, api_timeout=REQUEST_SECONDS
+        f"SELECT COUNT(*){sums} FROM {rows_of}",
+        retry=bigquery_retry(),
+        job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
+        api_timeout=REQUEST_SECONDS,
     )
     [(rows, *totals)] = [tuple(row) for row in answer]
     return rows, dict(zip(service.measures, totals, strict=True))

@@ -1,0 +1,21 @@
+from nyc_taxi.homework import CleanTrips
+from nyc_taxi.homework_targets import check_days, replace_days
+from nyc_taxi.settings import Settings
+from pandas import DataFrame
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
+
+
+@data_exporter
+def green_taxi_to_gcs(cleaned: DataFrame, *args: object, **kwargs: object) -> DataFrame:
+    """Replace the folders green_taxi/lpep_pickup_date=YYYY-MM-DD in the bucket; return what they were made of."""
+    replace_days(CleanTrips.of_frame(cleaned), Settings.from_environment().google)
+    return cleaned
+
+
+@test
+def there_is_a_partition_for_each_of_the_homeworks_days(cleaned: DataFrame, *args: object) -> None:
+    assert check_days(CleanTrips.of_frame(cleaned), Settings.from_environment().google) == 95

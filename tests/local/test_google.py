@@ -1,0 +1,2 @@
+def test_x(google_server):
+    print(google_server)
