@@ -18,6 +18,8 @@ def load_green_taxi(*args: object, **kwargs: object) -> DataFrame:
 def the_three_files_are_the_homeworks(manifest: DataFrame, *args: object) -> None:
     files = Manifest.of_frame(manifest).files
     rows = [file.rows_read for file in files]
-    assert (rows, sum(rows)) == ([95_120, 88_605, 83_130], 266_855), rows
+    assert (rows, sum(rows)) == ([95_120, 88_605, 83_130], 266_855), (
+        f"{rows} rows read: these are not the homework's files"
+    )
     columns = [len(file.columns) for file in files]
     assert columns == [20, 20, 20], columns

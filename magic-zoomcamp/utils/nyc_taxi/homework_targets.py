@@ -30,7 +30,7 @@ def replace_table(trips: CleanTrips, settings: PostgresSettings) -> None:
         cursor.execute(f"CREATE TABLE {TABLE}_new ({columns})")
         rows = copy_batches(cursor, f"{TABLE}_new", trips.batches())
         trips.refuse_other_numbers(f"{TABLE}_new", rows, trips.sums)
-        # One statement list, so that the driver sends it at once: readers wait for a single round trip.
+        # Sent at once: readers wait no longer than they must.
         swap = f"DROP TABLE IF EXISTS {TABLE}; ALTER TABLE {TABLE}_new RENAME TO {NAME}"
         giving_way(cursor, TABLE, lambda: cursor.execute(swap))
         connection.commit()
