@@ -10,9 +10,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from nyc_taxi import lake
+from nyc_taxi.agreement import Held
+from nyc_taxi.settings import Settings
 
+from local import demo as demo_command
 from local.demo import Loaded
+from local.google import GoogleServer
+from local.mage import PipelineFailed
 from local.paths import ROOT
+from local.trip_server import TripServer
+from tests.conftest import environment_of
+from tests.library.loading import judged
 
 COMMANDS = {"setup", "demo", "run", "ui", "sql", "up", "down", "status", "test", "bench"}
 
@@ -56,8 +65,11 @@ def test_the_demo_fills_tables_whose_numbers_agree(local: dict[str, str]) -> Non
         "green_tripdata_2021-01.parquet": 40_000,
         "green_tripdata_2021-02.parquet": 35_000,
     }
+    for cells in rows:
+        assert len({cell.strip() for cell in (cells[3], *cells[6:10])}) == 1, cells
+        assert cells[10].strip() == "yes"
     answer = python(local, "-m", "local.sql", "select count(*) from ny_taxi.yellow_cab_data")
-    in_postgres = sum(int(cells[6].split("(")[0].replace(",", "")) for cells in rows if "yellow" in cells[1])
+    in_postgres = sum(int(cells[6].replace(",", "")) for cells in rows if "yellow" in cells[1])
     assert re.findall(r"│ (\d+) +│", answer.stdout) == [str(in_postgres)]
 
 
@@ -67,8 +79,21 @@ def test_the_demo_does_not_replace_real_months(local: dict[str, str]) -> None:
     assert python(local, "-m", "local.sql", real).returncode == 0
     demo = python(local, "-m", "local.demo")
     assert demo.returncode == 1
-    assert "holds yellow 2021-01 from https://example.org/yellow" in demo.stderr
-    assert "POSTGRES_SCHEMA=ny_taxi_demo make demo" in demo.stderr
+    assert "ny_taxi holds yellow 2021-01 from https://example.org/yellow" in demo.stderr
+    assert "POSTGRES_SCHEMA=ny_taxi_demo NYC_TAXI_LOCAL_DIR=.local/demo make demo" in demo.stderr
+
+
+def test_the_demo_does_not_replace_real_months_in_the_bucket(
+    settings: Settings, trips: TripServer, google_server: GoogleServer
+) -> None:
+    env = {**environment_of(settings.postgres), **google_server.environment()}
+    file = judged(settings, trips, "yellow", "2021-02", "dtc", 500)
+    google = Settings.from_environment(env).google
+    lake.replace_month(file, google)
+    demo_command._refuse_to_replace_real_months(env)
+    lake.replace_month(replace(file, url="https://example.org/yellow"), google)
+    with pytest.raises(PipelineFailed, match=r"^gs://.+ holds yellow 2021-02 from https://example.org/yellow"):
+        demo_command._refuse_to_replace_real_months(env)
 
 
 def test_a_statement_that_postgres_refuses_is_one_line_and_exit_code_one(local: dict[str, str]) -> None:
@@ -86,7 +111,9 @@ def test_another_server_is_used_when_one_is_named(local: dict[str, str]) -> None
     assert "Connection refused" in answer.stderr
 
 
-AGREEING = Loaded("a file", 10, 10, 8, {"no_passengers": 2}, {"total_amount": 1.5}, 1.0, (8, 2, {"total_amount": 1.5}))
+SUMS = {"total_amount": 1.5}
+HELD = Held("Postgres", 8, SUMS)
+AGREEING = Loaded("a file", 10, 10, 8, {"no_passengers": 2}, SUMS, 1.0, 2, [HELD, replace(HELD, where="BigQuery")])
 
 
 def test_numbers_that_agree_agree() -> None:
@@ -99,9 +126,9 @@ def test_numbers_that_agree_agree() -> None:
         replace(AGREEING, rows_published=11),
         replace(AGREEING, rows_read=9),
         replace(AGREEING, rejected={"no_passengers": 1}),
-        replace(AGREEING, in_postgres=(7, 2, {"total_amount": 1.5})),
-        replace(AGREEING, in_postgres=(8, 1, {"total_amount": 1.5})),
-        replace(AGREEING, in_postgres=(8, 2, {"total_amount": 1.51})),
+        replace(AGREEING, rejected_in_postgres=1),
+        replace(AGREEING, targets=[HELD, replace(HELD, rows=7)]),
+        replace(AGREEING, targets=[replace(HELD, sums={"total_amount": 1.51}), HELD]),
     ],
 )
 def test_any_number_that_disagrees_is_seen(other: Loaded) -> None:
