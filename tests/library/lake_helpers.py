@@ -6,6 +6,7 @@ What tests of the lake share: months made up, what is in a bucket, lines that br
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -27,10 +29,9 @@ from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings, Settings
 from nyc_taxi.staging import stage_trip_file
 
+from local import google
 from local.generate import generate
-from local.paths import EMULATORS, emulator_python
 from local.postgres import HOST
-from local.service import Service
 from local.trip_server import TripServer
 from tests.conftest import new_bucket, run_of, settings_for
 
@@ -105,7 +106,7 @@ def metadata_of(google: GoogleSettings, name: str) -> dict[str, str]:
 
 
 def file_system(google: GoogleSettings) -> pafs.GcsFileSystem:
-    """pyarrow's own reader, which knows nothing of this project."""
+    """The reader of pyarrow itself, which knows nothing of this project."""
     return pafs.GcsFileSystem(
         anonymous=True, scheme="http", endpoint_override=google.storage_emulator.removeprefix("http://")
     )
@@ -138,15 +139,24 @@ class Line:
     """
     A line to a server: counts the bytes of either direction, keeps what was asked, holds or breaks as it is told.
 
-    After `hold_after` bytes up, nothing goes through until `release`; `broken` connections end at once. `cuts` are
+    After `hold_after` bytes up, nothing goes through until `release`; after `break_after`, nothing any more. `cuts` are
     numbers of bytes up, counted over the whole life of the line, at each of which the connection that brings them ends.
+    The first time that `spoilt` comes up, one bit of it is another.
     """
 
-    def __init__(self, url: str, *, hold_after: int | None = None, cuts: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        hold_after: int | None = None,
+        break_after: int | None = None,
+        cuts: tuple[int, ...] = (),
+        spoilt: bytes = b"",
+    ) -> None:
         self.target = (HOST, int(url.rpartition(":")[2]))
-        self.hold_after, self.cuts = hold_after, list(cuts)
+        self.hold_after, self.break_after, self.cuts, self.spoilt = hold_after, break_after, list(cuts), spoilt
         self.up = self.down = 0
-        self.asked = bytearray()
+        self._asked: list[bytearray] = []
         self.broken = False
         self.held, self.release = threading.Event(), threading.Event()
         self._lock = threading.Lock()
@@ -156,6 +166,11 @@ class Line:
     def url(self) -> str:
         """Where a client connects."""
         return f"http://{HOST}:{self._listener.getsockname()[1]}"
+
+    @property
+    def asked(self) -> bytes:
+        """All that came up, connection by connection."""
+        return b"".join(self._asked)
 
     def of(self, google: GoogleSettings) -> GoogleSettings:
         """The same settings over this line."""
@@ -185,24 +200,34 @@ class Line:
         self._open |= {client, server}
         back = threading.Thread(target=self._carry, args=(server, client, self._come_down), daemon=True)
         back.start()
-        self._carry(client, server, self._go_up)
+        asked = bytearray()
+        self._asked.append(asked)
+        self._carry(client, server, partial(self._go_up, asked))
         back.join()
         self._open -= {client, server}
 
     def _carry(self, source: socket.socket, target: socket.socket, pass_on: Callable[[bytes], bool]) -> None:
         with suppress(OSError):
             while (block := source.recv(BLOCK)) and pass_on(block):
-                target.sendall(block)
+                target.sendall(self._spoil(block))
         _close(source)
         _close(target)
 
-    def _go_up(self, block: bytes) -> bool:
+    def _spoil(self, block: bytes) -> bytes:
+        if not self.spoilt or self.spoilt not in block:
+            return block
+        other, self.spoilt = bytes([self.spoilt[0] ^ 1]) + self.spoilt[1:], b""
+        return block.replace(bytes([other[0] ^ 1]) + other[1:], other, 1)
+
+    def _go_up(self, asked: bytearray, block: bytes) -> bool:
         with self._lock:
             self.up += len(block)
-            self.asked += block
+            asked += block
             if self.cuts and self.up > self.cuts[0]:
                 del self.cuts[0]
                 return False
+        if self.break_after is not None and self.up > self.break_after:
+            self.break_off()
         if self.hold_after is not None and self.up > self.hold_after and not self.release.is_set():
             self.held.set()
             self.release.wait(60)
@@ -264,22 +289,23 @@ class DoomedStore:
     """A stand-in for Cloud Storage of its own, to be killed; it comes back over the same data at the same address."""
 
     def __init__(self, folder: Path) -> None:
-        self._service, self._data = Service("gcs_stand_in", folder), folder / "gcs"
+        self.folder = folder
+        self.settings = new_bucket(self.start())
 
-    def start(self) -> str:
-        """Start it; its address."""
-        started = self._service.launch(
-            lambda port: [str(part) for part in (emulator_python(), EMULATORS / "gcs.py", self._data, port)]
-        )
-        return f"http://{HOST}:{self._service.wait(started).port}"
+    def start(self) -> GoogleSettings:
+        """Start what does not run."""
+        self.server = google.start(self.folder)
+        return Settings.from_environment(self.server.environment()).google
 
-    def stop(self) -> None:
-        """End it."""
-        self._service.stop()
+    def kill(self) -> None:
+        """End it as the kernel would when memory is short."""
+        os.kill(self.server.gcs_pid, signal.SIGKILL)
 
-    def settings(self, google: GoogleSettings) -> GoogleSettings:
-        """Settings with a new bucket in it, started if need be."""
-        return new_bucket(replace(google, storage_emulator=self.start()))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        google.stop(self.folder)
 
 
 def start_run(file: StagedFile, google: GoogleSettings, what: str, folder: Path) -> "subprocess.Popen[str]":

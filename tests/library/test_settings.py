@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from nyc_taxi.errors import DownloadFailed, UnknownName
 from nyc_taxi.months import Month
-from nyc_taxi.settings import RunContext, Settings, run_context
+from nyc_taxi.services import GREEN, YELLOW
+from nyc_taxi.settings import RunContext, Settings, execution_day, run_context, service_and_month
 from nyc_taxi.staging import stage_trip_file
 
 from local.ports import free_port
@@ -254,3 +255,116 @@ def test_a_port_that_is_no_number_is_refused(port: str) -> None:
     with pytest.raises(UnknownName) as refused:
         Settings.from_environment({"POSTGRES_PORT": port})
     assert str(refused.value) == f"POSTGRES_PORT {port!r} is not a number such as 5432"
+
+
+# --- Google
+
+
+def test_without_variables_google_is_the_real_one_and_no_bucket_is_guessed() -> None:
+    google = Settings.from_environment({}).google
+    assert (google.bucket, google.project, google.credentials) == ("", "", "")
+    assert (google.location, google.dataset) == ("US", "ny_taxi")
+    assert (google.storage_emulator, google.bigquery_emulator) == ("", "")
+
+
+def test_every_variable_of_google_has_its_place() -> None:
+    google = Settings.from_environment(
+        {"GCS_BUCKET": "trips-of.new_york-1", "GOOGLE_CLOUD_PROJECT": "my-project", "GOOGLE_LOCATION": "europe-west1",
+         "BIGQUERY_DATASET": "Taxi_2", "GOOGLE_APPLICATION_CREDENTIALS": "/keys/mage.json",
+         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1", "BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:2"}
+    ).google  # fmt: skip
+    assert (google.bucket, google.project, google.location) == ("trips-of.new_york-1", "my-project", "europe-west1")
+    assert (google.dataset, google.credentials) == ("Taxi_2", "/keys/mage.json")
+    assert (google.storage_emulator, google.bigquery_emulator) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
+
+
+def test_an_empty_variable_of_google_counts_as_unset() -> None:
+    names = ["GCS_BUCKET", "GOOGLE_CLOUD_PROJECT", "GOOGLE_LOCATION", "BIGQUERY_DATASET",
+             "GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"]  # fmt: skip
+    assert Settings.from_environment(dict.fromkeys(names, "")).google == Settings.from_environment({}).google
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "gs://trips",
+        "trips/green",
+        "trips/",
+        "/trips",
+        "Trips",
+        "my trips",
+        "ab",
+        "-trips",
+        "trips-",
+        "trips\n",
+        "t" * 223,
+    ],
+)
+def test_a_bucket_that_is_no_plain_name_is_refused(bucket: str) -> None:
+    with pytest.raises(UnknownName) as refused:
+        Settings.from_environment({"GCS_BUCKET": bucket})
+    assert str(refused.value) == (
+        f"GCS_BUCKET {bucket!r} is no bucket's name: give it alone, without gs:// and slashes"
+    )
+
+
+@pytest.mark.parametrize("dataset", ["my-project.ny_taxi", "ny-taxi", "ny taxi", "ny_täxi", "ny_taxi\n", "d" * 1025])
+def test_a_data_set_that_is_no_plain_name_is_refused(dataset: str) -> None:
+    with pytest.raises(UnknownName) as refused:
+        Settings.from_environment({"BIGQUERY_DATASET": dataset})
+    assert str(refused.value) == (f"BIGQUERY_DATASET {dataset!r} is no data set's name: letters, digits and _ only")
+
+
+# --- A run that needs no origin
+
+
+def test_a_run_of_the_lake_has_a_service_and_a_month_of_any_year() -> None:
+    assert service_and_month({"month": "2021-01"}) == (YELLOW, Month(2021, 1))
+    assert service_and_month({"service": " green ", "month": "1999-12"}) == (GREEN, Month(1999, 12))
+    moved = {"service": "green", "execution_date": datetime(2021, 3, 31, tzinfo=UTC), "month_offset": "-1"}
+    assert service_and_month(moved) == (GREEN, Month(2021, 2))
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"service": "purple", "month": "2021-01"}, "service 'purple' is not one of yellow, green, fhv, fhvhv"),
+        ({"month": "2021-1"}, "month '2021-1' is not of the form YYYY-MM, such as 2021-01"),
+        ({}, "no month: give the variable month (YYYY-MM), or run with an execution_date"),
+    ],
+)
+def test_a_run_of_the_lake_that_cannot_be_is_refused(variables: Mapping[str, object], message: str) -> None:
+    with pytest.raises(UnknownName) as refused:
+        service_and_month(variables)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "2021-01-31",
+        "2021-01-31T23:59:59.999999",
+        " 2021-01-31T05:00:00Z ",
+        "2021-01-31T23:00:00-05:00",
+        datetime(2021, 1, 31, 23, 59, 59),
+        datetime(2021, 1, 31, tzinfo=UTC),
+        datetime(2021, 1, 31, 23, tzinfo=NEW_YORK),
+        date(2021, 1, 31),
+    ],
+)
+def test_the_day_is_that_of_the_execution_date_as_it_is_written(when: object) -> None:
+    day = execution_day({"execution_date": when})
+    assert day == date(2021, 1, 31)
+    assert type(day) is date  # a datetime would compare unequal to it, and print with a time
+
+
+@pytest.mark.parametrize("variables", [{}, {"execution_date": None}, {"execution_date": ""}, {"execution_date": "  "}])
+def test_without_an_execution_date_there_is_no_day(variables: Mapping[str, object]) -> None:
+    with pytest.raises(UnknownName) as refused:
+        execution_day(variables)
+    assert str(refused.value) == "no execution_date: give it as YYYY-MM-DD, or run by a trigger or a backfill"
+
+
+def test_an_execution_date_that_is_no_date_is_no_day() -> None:
+    with pytest.raises(UnknownName, match="execution_date 'yesterday' is not a date such as 2021-01-31T00:00:00"):
+        execution_day({"execution_date": "yesterday"})

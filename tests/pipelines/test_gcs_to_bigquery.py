@@ -1,15 +1,20 @@
 """The pipeline from the lake to BigQuery through Mage itself, on stand-ins that speak Google's protocols."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from mage_ai.io.bigquery import BigQuery
+from mage_ai.io.config import ConfigFileLoader
+from mage_ai.io.google_cloud_storage import GoogleCloudStorage
 from nyc_taxi import lake
 from nyc_taxi.google_clients import bigquery_client, bucket_of
 from nyc_taxi.settings import GoogleSettings, Settings
 
 from local import mage
 from local.google import GoogleServer
+from local.paths import ROOT
 from local.trip_server import TripServer
 from tests.library.loading import judged
 
@@ -42,7 +47,7 @@ def env(google_server: GoogleServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def rows_by_month(google: GoogleSettings, table: str = "yellow_cab_data") -> dict[str, int]:
     query = f"SELECT CAST(file_month AS STRING), COUNT(*) FROM `{google.project}.{google.dataset}.{table}` GROUP BY 1"
-    return {month: rows for month, rows in bigquery_client(google).query(query).result()}
+    return {row[0]: row[1] for row in bigquery_client(google).query(query).result()}
 
 
 def tables(google: GoogleSettings) -> list[str]:
@@ -60,3 +65,59 @@ def test_a_month_loaded_twice_is_there_once(
         mage.run_pipeline("gcs_to_bigquery", {"month": month}, env)
     assert rows_by_month(google) == {"2021-01-01": january.rows_accepted, "2021-02-01": february.rows_accepted}
     assert tables(google) == ["yellow_cab_data"], "the staging tables are gone"
+
+
+def test_a_service_whose_month_was_never_loaded_loads(
+    env: dict[str, str], google: GoogleSettings, settings: Settings, trips: TripServer
+) -> None:
+    file = judged(settings, trips, "fhv", "2021-03", "dtc", 2_000)
+    lake.replace_month(file, google)
+    mage.run_pipeline("gcs_to_bigquery", {"service": "fhv", "month": "2021-03"}, env)
+    assert rows_by_month(google, "fhv_trip_data") == {"2021-03-01": file.rows_accepted}
+
+
+def test_a_month_that_is_not_in_the_lake_ends_with_one_clear_line(env: dict[str, str], google: GoogleSettings) -> None:
+    with pytest.raises(mage.PipelineFailed) as failure:
+        mage.run_pipeline("gcs_to_bigquery", {"service": "green", "month": "2020-10"}, env)
+    wanted = f"gs://{google.bucket}/trips/green/green_tripdata_2020-10.parquet does not exist: run api_to_gcs"
+    assert wanted in str(failure.value).splitlines()[0]
+    assert tables(google) == []
+
+
+def test_a_statement_that_fails_ends_the_run_and_leaves_the_old_month(
+    env: dict[str, str],
+    google: GoogleSettings,
+    settings: Settings,
+    trips: TripServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = judged(settings, trips, "yellow", "2021-01", "dtc", 2_000)
+    lake.replace_month(file, google)
+    mage.run_pipeline("gcs_to_bigquery", {}, env)
+    broken = tmp_path / mage.PROJECT
+    shutil.copytree(ROOT / mage.PROJECT, broken)
+    block = broken / "data_exporters" / "write_taxi_to_bigquery.sql"
+    block.write_text(block.read_text().replace("SELECT *,", "SELECT * REPLACE (ERROR('in the middle') AS VendorID),"))
+    monkeypatch.setattr(mage, "PROJECT", str(broken))
+    with pytest.raises(mage.PipelineFailed):
+        mage.run_pipeline("gcs_to_bigquery", {}, env)
+    assert "in the middle" in (tmp_path / "local" / "logs" / "gcs_to_bigquery.log").read_text()
+    assert rows_by_month(google) == {"2021-01-01": file.rows_accepted}
+    [staging, table] = tables(google)[::-1]
+    assert (table, staging[:31]) == ("yellow_cab_data", "yellow_cab_data_staging_2021_01")
+
+
+def test_mages_own_clients_need_no_key_in_io_config(
+    google_server: GoogleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in google_server.environment().items():
+        monkeypatch.setenv(name, value)
+    for location in (google_server.location, ""):
+        monkeypatch.setenv("GOOGLE_LOCATION", location)
+        config = ConfigFileLoader(ROOT / mage.PROJECT / "io_config.yaml", "dev")
+        tables_client = BigQuery.with_config(config).client
+        assert (tables_client.project, tables_client.location) == (google_server.project, "US")
+        assert google_server.dataset in [dataset.dataset_id for dataset in tables_client.list_datasets()]
+    storage = GoogleCloudStorage.with_config(config)
+    assert storage.client.bucket(google_server.bucket).exists()

@@ -22,15 +22,15 @@ from nyc_taxi.lake import described
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.objects import NewObject, listing, replace_set, workshop
-from nyc_taxi.parquet_files import TripsWriter, accepted
+from nyc_taxi.parquet_files import Encoder, TripsWriter, accepted, free_unused
 from nyc_taxi.services import Service
 from nyc_taxi.settings import GoogleSettings
 
 NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 """Hive's name for the partition of rows without a value."""
-HELD_ROWS = 524_288
+HELD_ROWS = 262_144
 """Rows of all days together that wait for their row group: what bounds the memory."""
-FORMAT = 1
+FORMAT = 2
 """Raise it when the same staged file would become other bytes."""
 
 
@@ -102,7 +102,7 @@ def measure_month(service: Service, month: Month, google: GoogleSettings) -> tup
         if not wanted <= about.keys():
             raise NotATripFile(
                 f"gs://{bucket.name}/{name} says nothing of its rows: another program wrote it; "
-                f"run api_to_gcs_parameterized to replace the month"
+                f"run api_to_gcs to replace the month"
             )
     sums = _added_up({name: float(about[f"sum_{name}"]) for name in service.measures} for about in found)
     return sum(int(about["rows"]) for about in found), sums, len(found)
@@ -127,11 +127,14 @@ def split_by_day(
         pickup: the timestamp column that has the day, NYC wall clock.
         measures: columns to sum per day.
     """
-    splitter = _Splitter(folder, schema, measures)
-    for batch in batches:
-        for day, rows in _days(batch, pickup):
-            splitter.add(day, rows)
-    return splitter.finish()
+    with Encoder(threads=2) as encoder:  # no day's file waits for another's
+        splitter = _Splitter(folder, schema, measures, encoder)
+        for batch in batches:
+            for day, rows in _days(batch, pickup):
+                splitter.add(day, rows)
+        days = splitter.finish()
+    free_unused()
+    return days
 
 
 def _days(batch: pa.RecordBatch, pickup: str) -> Iterator[tuple[date | None, pa.RecordBatch]]:
@@ -153,8 +156,8 @@ def _days(batch: pa.RecordBatch, pickup: str) -> Iterator[tuple[date | None, pa.
 class _Splitter:
     """Holds rows per day until there are too many, then writes those of the fullest day."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, measures: Sequence[str]) -> None:
-        self.folder, self.schema, self.measures = folder, schema, measures
+    def __init__(self, folder: Path, schema: pa.Schema, measures: Sequence[str], encoder: Encoder) -> None:
+        self.folder, self.schema, self.measures, self.encoder = folder, schema, measures, encoder
         self.held: dict[date | None, list[pa.RecordBatch]] = {}
         self.rows: dict[date | None, int] = {}
         self.open: dict[date | None, TripsWriter] = {}
@@ -165,20 +168,22 @@ class _Splitter:
         while sum(self.rows.values()) > HELD_ROWS:
             self._write(max(self.rows, key=lambda each: self.rows[each]))
 
-    def _write(self, day: date | None) -> TripsWriter:
+    def _write(self, day: date | None) -> None:
         if day not in self.open:
-            self.open[day] = TripsWriter(self._path(day), self.schema, self.measures)
-        self.open[day].write_group(self.held[day])
-        self.held[day], self.rows[day] = [], 0
-        return self.open[day]
+            self.open[day] = TripsWriter(self._path(day), self.schema, self.measures, self.encoder)
+        batches, self.held[day], self.rows[day] = self.held[day], [], 0
+        self.open[day].write_group(batches)
 
     def _path(self, day: date | None) -> Path:
         return self.folder / f"{day}.parquet"
 
     def finish(self) -> list[DayFile]:
+        days = sorted(self.held, key=lambda each: (each is None, each or date.min))
+        for day in days:
+            self._write(day)
         files = []
-        for day in sorted(self.held, key=lambda each: (each is None, each or date.min)):
-            with self._write(day) as writer:
+        for day in days:
+            with self.open[day] as writer:
                 pass
             files.append(DayFile(day, self._path(day), writer.rows, writer.sums))
         return files

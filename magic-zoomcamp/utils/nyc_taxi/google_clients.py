@@ -137,10 +137,11 @@ def google_errors(what: str, settings: GoogleSettings) -> Iterator[None]:
     """Raise TargetUnavailable, with what to do, in the place of the client libraries' errors."""
     try:
         yield
-    except exceptions.RetryError as error:
-        raise TargetUnavailable(f"{what}: {_mend(error.cause or error, settings)} [{_one_line(error.cause)}]") from None
     except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException, TimeoutError) as error:
-        raise TargetUnavailable(f"{what}: {_mend(error, settings)} [{_one_line(error)}]") from None
+        cause: BaseException = error
+        while isinstance(cause, exceptions.RetryError) and cause.cause:  # one may be in another
+            cause = cause.cause
+        raise TargetUnavailable(f"{what}: {_mend(cause, settings)} [{_one_line(cause)}]") from None
 
 
 def _mend(error: BaseException, settings: GoogleSettings) -> str:

@@ -23,10 +23,18 @@ from nyc_taxi.google_clients import REQUEST_SECONDS, bucket_of, google_errors, r
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.objects import NewObject, tail, upload, workshop
-from nyc_taxi.parquet_files import TripsWriter, accepted, malformed, measure_stream, rejected_schema, to_schema
+from nyc_taxi.parquet_files import (
+    Encoder,
+    TripsWriter,
+    accepted,
+    free_unused,
+    malformed,
+    measure_stream,
+    rejected_schema,
+    to_schema,
+)
 from nyc_taxi.services import Service
 from nyc_taxi.settings import GoogleSettings
-from nyc_taxi.streams import prefetch
 
 MANIFEST_KEY = b"nyc_taxi.manifest"
 FOOTER_BYTES = 64 << 10
@@ -130,7 +138,7 @@ def find_month(service: Service, month: Month, google: GoogleSettings) -> Staged
         raise NotATripFile(f"{where} carries no manifest: another program wrote it; run api_to_gcs to replace it")
     try:
         file = replace(StagedFile.of_row(json.loads(kept)), path=where)
-    except (ValueError, TypeError):  # not JSON, or the fields of another version
+    except (ValueError, TypeError, AttributeError):  # not JSON, or the fields of another version
         raise NotATripFile(f"{where} carries a manifest of another form: run api_to_gcs to replace it") from None
     if (file.service_name, file.month) != (service.name, month) or metadata.num_rows != file.rows_accepted:
         raise NotATripFile(
@@ -173,11 +181,12 @@ def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
     schema = file.service.schema.with_metadata({MANIFEST_KEY: json.dumps(row)})
     aside = rejected_schema(file.service)
     with ExitStack() as stack:
-        kept = stack.enter_context(TripsWriter(folder / "kept.parquet", schema, file.service.measures))
-        rejected = stack.enter_context(TripsWriter(folder / "rejected.parquet", aside, ()))
-        for passed, failed in prefetch(quality.split(batch, file.rules) for batch in file.batches()):
+        encoder = stack.enter_context(Encoder(threads=1))  # one file's row groups follow each other
+        kept = stack.enter_context(TripsWriter(folder / "kept.parquet", schema, file.service.measures, encoder))
+        rejected = stack.enter_context(TripsWriter(folder / "rejected.parquet", aside, (), encoder))
+        for passed, failed in (quality.split(batch, file.rules) for batch in file.batches()):
             if len(passed):
-                kept.write(passed.cast(schema))
+                kept.write(passed)
             if len(failed):
                 rejected.write(to_schema(failed, aside))
         for batch in malformed(file):
@@ -188,6 +197,7 @@ def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
             f"rows and sums {file.sums} expected, {kept.rows:,}, {rejected.rows:,} and {kept.sums} were written; "
             f"nothing was changed: run the pipeline again"
         )
+    free_unused()
     return folder / "kept.parquet", folder / "rejected.parquet"
 
 
@@ -214,7 +224,8 @@ def _footer(blob: Blob, where: str) -> pq.FileMetaData:
     try:
         return pq.read_metadata(pa.BufferReader(end if needed <= len(end) else tail(blob, needed)))
     except (pa.ArrowInvalid, OSError) as error:
-        raise NotATripFile(f"{where} has a damaged footer ({error}): run api_to_gcs to replace it") from None
+        said = " ".join(str(error).split())
+        raise NotATripFile(f"{where} has a damaged footer ({said}): run api_to_gcs to replace it") from None
 
 
 def _refuse_other_schema(schema: pa.Schema, service: Service, where: str) -> None:

@@ -1,7 +1,9 @@
 """Trips to Parquet files and back: bounded memory, the same bytes for the same rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import BoundedSemaphore
 from types import TracebackType
 from typing import Self
 
@@ -12,20 +14,52 @@ import pyarrow.parquet as pq
 from nyc_taxi import quality
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.services import TEXT, WHOLE, Service
-from nyc_taxi.streams import prefetch
 
-ROW_GROUP = 262_144
+ROW_GROUP = 131_072
+"""Some 20 MB of yellow trips: two of them are in memory, one that is encoded and one that is gathered."""
+
+
+class Encoder:
+    """
+    Threads that encode row groups while the next rows are read; whoever brings more than they can take waits.
+
+    Encoding is the longest step of an export, and pyarrow does it in one thread.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "encoder")
+        self._free = BoundedSemaphore(threads)
+
+    def submit(
+        self, work: Callable[[Sequence[pa.RecordBatch]], None], batches: Sequence[pa.RecordBatch]
+    ) -> Future[None]:
+        """Have a thread do the work, as soon as one is free."""
+        self._free.acquire()
+        working = self._pool.submit(work, batches)
+        working.add_done_callback(lambda _: self._free.release())
+        return working
+
+    def __enter__(self) -> Self:
+        """The encoder itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Wait for what is being encoded."""
+        self._pool.shutdown()
 
 
 class TripsWriter:
     """A Parquet file in the making: batches in, row groups of a fixed size out, rows and sums counted."""
 
-    def __init__(self, path: Path, schema: pa.Schema, measures: Sequence[str]) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, measures: Sequence[str], encoder: Encoder | None = None) -> None:
         self.rows = 0
+        """Complete, as the sums are, once the file is closed."""
         self.sums = dict.fromkeys(measures, 0.0)
         self._held: list[pa.RecordBatch] = []
         self._held_rows = 0
         self._writer = pq.ParquetWriter(path, schema)
+        self._encoder = encoder
+        self._encoding: Future[None] | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take rows; they are written when a row group is full."""
@@ -35,18 +69,29 @@ class TripsWriter:
             self._flush()
 
     def write_group(self, batches: Sequence[pa.RecordBatch]) -> None:
-        """Write rows as a row group of their own; none is no group."""
-        rows = sum(map(len, batches))
-        if rows:
-            table = pa.Table.from_batches(batches)
-            self._writer.write_table(table, row_group_size=rows)
-            self.rows += rows
-            for name in self.sums:
-                self.sums[name] += float(pc.sum(table[name]).as_py() or 0)
+        """Write rows as a row group of their own, after those before; none is no group."""
+        if not any(map(len, batches)):
+            return
+        if self._encoder is None:
+            self._encode(batches)
+            return
+        self._wait()
+        self._encoding = self._encoder.submit(self._encode, batches)
+
+    def _encode(self, batches: Sequence[pa.RecordBatch]) -> None:
+        table = pa.Table.from_batches(batches)
+        self._writer.write_table(table, row_group_size=len(table))
+        self.rows += len(table)
+        for name in self.sums:
+            self.sums[name] += float(pc.sum(table[name]).as_py() or 0)
+
+    def _wait(self) -> None:
+        if self._encoding:
+            self._encoding.result()
 
     def _flush(self) -> None:
-        self.write_group(self._held)
-        self._held, self._held_rows = [], 0
+        held, self._held, self._held_rows = self._held, [], 0
+        self.write_group(held)
 
     def __enter__(self) -> Self:
         """The file itself."""
@@ -56,14 +101,17 @@ class TripsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what is held and the footer."""
-        if error is None:
-            self._flush()
-        self._writer.close()
+        try:
+            if error is None:
+                self._flush()
+            self._wait()
+        finally:
+            self._writer.close()
 
 
 def accepted(file: StagedFile) -> Iterator[pa.RecordBatch]:
-    """Stream the rows that pass the file's rules, read and judged ahead of whoever takes them."""
-    return prefetch(kept for batch in file.batches() if len(kept := quality.split(batch, file.rules)[0]))
+    """Stream the rows that pass the file's rules."""
+    return (kept for batch in file.batches() if len(kept := quality.split(batch, file.rules)[0]))
 
 
 def rejected_schema(service: Service) -> pa.Schema:
@@ -87,6 +135,11 @@ def to_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def free_unused() -> None:
+    """Give back what encoding needed, before an upload needs its own: the two peaks are then not one."""
+    pa.default_memory_pool().release_unused()
 
 
 def measure_stream(parquet: pq.ParquetFile, service: Service) -> tuple[int, dict[str, float]]:

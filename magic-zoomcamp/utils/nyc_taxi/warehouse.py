@@ -17,12 +17,10 @@ import pandas as pd
 import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
-from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY
 
 from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.google_clients import (
     REQUEST_SECONDS,
-    RETRY_SECONDS,
     bigquery_client,
     bigquery_retry,
     google_errors,
@@ -202,11 +200,8 @@ def _changed(file: StagedFile, found: str) -> CountsDisagree:
 
 def _measure(rows_of: str, service: Service, client: bigquery.Client) -> tuple[int, dict[str, float]]:
     sums = "".join(f", CAST(COALESCE(SUM({name}), 0) AS FLOAT64)" for name in service.measures)
-    answer = client.query_and_wait(
-        f"SELECT COUNT(*){sums} FROM {rows_of}",
-        retry=bigquery_retry(),
-        job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
-        api_timeout=REQUEST_SECONDS,
-    )
+    sql = f"SELECT COUNT(*){sums} FROM {rows_of}"
+    job = client.query(sql, retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
+    answer = job.result(retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
     [(rows, *totals)] = [tuple(row) for row in answer]
     return rows, dict(zip(service.measures, totals, strict=True))
