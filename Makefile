@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
 
-.PHONY: help setup demo run ui sql up down status test test-large lint format bench lock
+.PHONY: help setup demo run ui sql plan up down status test test-large lint format bench lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ ui: $(READY) ## Serve Mage's web UI at http://localhost:6789 (Ctrl-C ends it)
 sql: $(READY) ## Ask Postgres: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
 	@$(PY) -m local.sql "$(Q)"
 
-up: $(READY) ## Start this machine's Postgres
+plan: $(READY) ## Say what BigQuery would scan, and its price: make plan Q="select count(*) from yellow_cab_data"
+	@$(PY) -m local.plan "$(Q)"
+
+up: $(READY) ## Start this machine's Postgres and stand-ins for Google's services
 	@$(PY) -m local.stack up
 
 down: ## Stop what runs on this machine; the data stay in .local

@@ -4,16 +4,17 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from tempfile import mkdtemp
 
-from bench import ours, peers
+from bench import cloud, ours, peers
 from bench.arena import Arena, arena
 from bench.measure import CommandFailed, Measured, run
 from bench.peers import NotAvailable, Peer
+from bench.results import Result, Target
 
 MONTH, ROWS, QUICK_ROWS = "2021-01", 1_369_765, 200_000
 LARGE_MONTH, LARGE_ROWS = "2019-03", 14_000_000
@@ -21,58 +22,6 @@ LIMIT_SECONDS = 900
 CONTESTANTS = (peers.PSQL, ours.BLOCKS, ours.MAGE, peers.COURSE, peers.DUCKDB, peers.DLT)
 QUICK_CONTESTANTS = CONTESTANTS[:4]
 PEAK_MB = 700
-
-
-@dataclass
-class Result:
-    """The runs of one contestant."""
-
-    peer: Peer
-    runs: list[Measured] = field(default_factory=list)
-    rows: int = 0
-    missing: str = ""
-    """Why there are no runs."""
-
-    @property
-    def seconds(self) -> float:
-        """The median run."""
-        return median(run.seconds for run in self.runs)
-
-    @property
-    def best(self) -> float:
-        """The fastest run: what the work takes when nothing disturbs it."""
-        return min(run.seconds for run in self.runs)
-
-    @property
-    def peak_mb(self) -> float:
-        """The biggest process of all runs."""
-        return max(run.peak_mb for run in self.runs)
-
-    @property
-    def tree_mb(self) -> float:
-        """All processes together, in the worst run."""
-        return max(run.tree_mb for run in self.runs)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A figure that must be reached."""
-
-    what: str
-    figure: float
-    limit: float
-    unit: str
-    at_least: bool = False
-
-    @property
-    def reached(self) -> bool:
-        """Whether the figure is good enough."""
-        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
-
-    def __str__(self) -> str:
-        """One line of the report."""
-        bound = f"{'at least' if self.at_least else 'at most'} {self.limit:g} {self.unit}"
-        return f"  {self.what:<58} {self.figure:>8.2f}   {bound:<22} {'pass' if self.reached else 'FAIL'}"
 
 
 def measure_once(arena: Arena, peer: Peer, month: str) -> tuple[Measured, int]:
@@ -91,11 +40,11 @@ def measure_all(arena: Arena, contestants: Sequence[Peer], rounds: int) -> list[
     """Every contestant once per round, in turn: what disturbs the machine for a while disturbs them all."""
     results = [Result(peer) for peer in contestants]
     for number in range(1, rounds + 1):
-        for result in results:
+        for peer, result in zip(contestants, results, strict=True):
             if result.missing:
                 continue
             try:
-                measured, result.rows = measure_once(arena, result.peer, MONTH)
+                measured, result.rows = measure_once(arena, peer, MONTH)
             except NotAvailable as reason:
                 result.missing = str(reason)
                 continue
@@ -158,7 +107,13 @@ def growth_targets(small: Result, large: Measured) -> list[Target]:
     ]
 
 
-def as_json(rows: int, results: Sequence[Result], large: Measured | None, targets: Sequence[Target]) -> str:
+def as_json(
+    rows: int,
+    results: Sequence[Result],
+    large: Measured | None,
+    targets: Sequence[Target],
+    clouds: Mapping[str, object],
+) -> str:
     """Everything measured, for a program."""
     return json.dumps(
         {
@@ -174,6 +129,7 @@ def as_json(rows: int, results: Sequence[Result], large: Measured | None, target
                 for result in results
             },
             "large": asdict(large) | {"rows_in_file": LARGE_ROWS, "output": None} if large else None,
+            "cloud": clouds,
             "targets": [asdict(target) | {"reached": target.reached} for target in targets],
         },
         indent=2,
@@ -194,7 +150,12 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
         large: Measured | None = None
         print(f"\nyellow {MONTH} dtc, {rows:,} rows, rounds: {rounds}\n{table(results)}")
         print("blocks, by step: " + steps(results[1]))
-        wrong = wrong_rows(results)
+        ready = cloud.prepare(place, MONTH, course=True)
+        exports = cloud.measure_all(place, cloud.EXPORTERS, ready, rounds, say)
+        moved = [cloud.measure_warehouse(place, ready)]
+        clouds: dict[str, object] = {"usual": cloud.as_json(exports, moved)}
+        print(f"\nthe same month to Cloud Storage\n{cloud.table(exports)}")
+        wrong = wrong_rows(results) + cloud.wrong_rows(exports, ready)
         targets = [] if quick else speed_targets(results)
         if not quick:
             say(f"making a file of {LARGE_ROWS:,} rows")
@@ -204,12 +165,20 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
             print("\nmemory and growth of mage run")
             for count, taken in ((results[2].rows, results[2]), (loaded, large)):
                 print(f"{count:>12,} rows loaded{taken.seconds:>9.2f} s{taken.peak_mb:>9.0f} MB peak")
+            ready = cloud.prepare(place, LARGE_MONTH, course=False)
+            larges = cloud.measure_all(place, cloud.WITHOUT_COURSE, ready, 1, say)
+            moved.append(cloud.measure_warehouse(place, ready))
+            clouds["large"] = cloud.as_json(larges, moved[1:])
+            print(f"\n{LARGE_ROWS:,} rows to Cloud Storage, once\n{cloud.table(larges)}")
+            wrong += cloud.wrong_rows(larges, ready)
+            targets += cloud.targets(exports, larges, moved)
+        print(f"\nfrom there to BigQuery\n{cloud.moves(moved)}")
     if targets:
         print("\nmust reach", *targets, sep="\n")
     for line in wrong:
         print(f"WRONG: {line}")
     if report:
-        report.write_text(as_json(rows, results, large, targets))
+        report.write_text(as_json(rows, results, large, targets, clouds))
     return int(bool(wrong) or not all(target.reached for target in targets))
 
 

@@ -1,4 +1,4 @@
-"""One machine for every contestant: a Postgres server, a trip-file server and the trip files, all temporary."""
+"""One machine for every contestant: Postgres, stand-ins for Google, a trip-file server and its files, all temporary."""
 
 import os
 import subprocess
@@ -11,14 +11,15 @@ from tempfile import TemporaryDirectory
 
 import psycopg2
 
-from local import postgres
+from local import google, postgres
+from local.google import GoogleServer
 from local.paths import ROOT
 from local.postgres import PostgresServer
 from local.trip_server import TripServer
 
 SERVICE = "yellow"
 GENERATE_SECONDS = 600
-FOREIGN = ("PG", "POSTGRES_", "TLC_", "MAGE_", "STAGING_")
+FOREIGN = ("PG", "POSTGRES_", "TLC_", "MAGE_", "STAGING_", "GOOGLE_", "GCS_", "BIGQUERY_", "STORAGE_", "CLOUD_")
 """Variables of the caller that could change what is measured."""
 
 
@@ -29,6 +30,7 @@ class Arena:
     folder: Path
     server: PostgresServer
     trips: TripServer
+    google: GoogleServer
 
     def url(self, month: str) -> str:
         """Address of the month's csv.gz."""
@@ -55,6 +57,7 @@ class Arena:
             "STAGING_DIR": str(folder / "staging"),
             "MAGE_DATA_DIR": str(folder / "mage"),
             "DLT_DATA_DIR": str(folder / "dlt"),
+            **self.google.environment(),
         }
 
     def generate(self, month: str, rows: int) -> None:
@@ -93,9 +96,10 @@ def arena() -> Iterator[Arena]:
     """Servers on free ports over a temporary folder; all are gone afterwards."""
     with TemporaryDirectory(prefix="nyc-taxi-bench-") as name:
         folder = Path(name)
-        data = folder / "postgres" / "data"
+        data, cloud = folder / "postgres" / "data", folder / "google"
         with TripServer(folder / "trips") as trips:
             try:
-                yield Arena(folder, postgres.start(data), trips)
+                yield Arena(folder, postgres.start(data), trips, google.start(cloud))
             finally:
+                google.stop(cloud)
                 postgres.stop(data)

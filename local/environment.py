@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from local import stack
+from local import google, stack
 from local.paths import ROOT, local_dir
 
 
@@ -25,24 +25,33 @@ def environment(trips: Path | None = None) -> dict[str, str]:
     """
     The whole environment for a program that reaches the targets.
 
-    Starts this machine's Postgres, unless POSTGRES_HOST names another one, and, given a folder, a server of its trip
-    files in the place of the public origins.
+    Starts this machine's Postgres, unless POSTGRES_HOST names another one; the stand-ins for Google's services, unless
+    GCS_BUCKET names a real bucket; and, given a folder, a server of its trip files in the place of the public origins.
+    Trips from a folder are made up: they go to the stand-ins whatever GCS_BUCKET says.
     """
     values = configured() | {"PYTHONUNBUFFERED": "1"}
     values.setdefault("STAGING_DIR", str(local_dir() / "staging"))
     values.setdefault("MAGE_DATA_DIR", str(local_dir() / "mage"))
+    values.setdefault("GOOGLE_LOCATION", google.LOCATION)
+    values.setdefault("BIGQUERY_DATASET", google.DATASET)
     own_postgres = "POSTGRES_HOST" not in values
-    if own_postgres or trips:
-        running = stack.up(trips, with_postgres=own_postgres)
-        if own_postgres and running.postgres:
-            server = running.postgres
-            values |= {
-                "POSTGRES_HOST": server.host,
-                "POSTGRES_PORT": str(server.port),
-                "POSTGRES_DBNAME": server.dbname,
-            }
-            values |= {"POSTGRES_USER": server.user, "POSTGRES_PASSWORD": server.password}
-        if trips and running.trips:
-            values["TLC_DTC_BASE_URL"] = f"{running.trips.url}/dtc"
-            values["TLC_PARQUET_BASE_URL"] = f"{running.trips.url}/trip-data"
+    own_google = trips is not None or "GCS_BUCKET" not in values
+    if not (own_postgres or own_google):
+        return values
+    running = stack.up(trips, with_postgres=own_postgres, with_google=own_google)
+    if own_postgres and running.postgres:
+        server = running.postgres
+        values |= {
+            "POSTGRES_HOST": server.host,
+            "POSTGRES_PORT": str(server.port),
+            "POSTGRES_DBNAME": server.dbname,
+            "POSTGRES_USER": server.user,
+            "POSTGRES_PASSWORD": server.password,
+        }
+    if own_google and running.google:
+        # All of them: a person's own project or credentials must never be touched from here.
+        values |= running.google.environment()
+    if trips and running.trips:
+        values["TLC_DTC_BASE_URL"] = f"{running.trips.url}/dtc"
+        values["TLC_PARQUET_BASE_URL"] = f"{running.trips.url}/trip-data"
     return values

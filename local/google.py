@@ -7,6 +7,7 @@ stand-ins is named by its folder, which holds the data, the logs and a key that 
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import filelock
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from local.paths import EMULATORS, emulator_python, write_private
+from local.paths import emulator_python, write_private
 from local.postgres import HOST, LocalStackError
 from local.service import Running, Service
 
@@ -104,7 +105,8 @@ def stop(folder: Path) -> None:
 
 
 def _services(folder: Path) -> tuple[Service, Service]:
-    return Service("gcs_stand_in", folder), Service("bigquery_stand_in", folder)
+    # The one for BigQuery answers nobody while a statement runs.
+    return Service("gcs_stand_in", folder), Service("bigquery_stand_in", folder, patience=60)
 
 
 def _locked(folder: Path) -> filelock.BaseFileLock:
@@ -112,7 +114,9 @@ def _locked(folder: Path) -> filelock.BaseFileLock:
 
 
 def _command(program: str, data: Path, port: int, *more: object) -> list[str]:
-    return [str(part) for part in (emulator_python(), EMULATORS / f"{program}.py", data, port, *more)]
+    if not emulator_python().exists():
+        raise LocalStackError(f"{emulator_python()} is missing, the stand-ins' own Python: run `make setup`.")
+    return [str(part) for part in (emulator_python(), "-m", f"local.emulators.{program}", data, port, *more)]
 
 
 def _server(folder: Path, gcs: Running, bigquery: Running) -> GoogleServer:
@@ -165,7 +169,7 @@ def _make_dataset(server: GoogleServer) -> None:
     _create(server.bigquery_port, f"/bigquery/v2/projects/{server.project}/datasets", dataset)
 
 
-def _create(port: int, path: str, resource: dict[str, object]) -> None:
+def _create(port: int, path: str, resource: Mapping[str, object]) -> None:
     """Ask a stand-in to make something; that it is there already is as good."""
     connection = http.client.HTTPConnection(HOST, port, timeout=30)
     try:

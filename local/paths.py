@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EMULATORS = Path(__file__).resolve().parent / "emulators"
 
 
 def local_dir() -> Path:
@@ -16,8 +15,7 @@ def local_dir() -> Path:
 
 def emulator_python() -> Path:
     """The Python that has the emulators' packages: they would not fit mage-ai's pins. Made by `make setup`."""
-    folder = Path(os.environ.get("NYC_TAXI_EMULATORS_VENV") or ROOT / ".venv-emulators")
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    return ROOT / ".venv-emulators" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,8 @@ from local.ports import free_port
 from local.postgres import HOST, LocalStackError, wait_until_gone
 
 HEALTHY_SECONDS = 60
-STOP_SECONDS = 10
+STOP_SECONDS = 5  # then it is killed: both stand-ins survive that
+DYING_SECONDS = 1
 
 # Kept so that Python does not warn of processes that are meant to outlive it.
 _started: list["subprocess.Popen[bytes]"] = []
@@ -24,7 +25,7 @@ _started: list["subprocess.Popen[bytes]"] = []
 
 @dataclass(frozen=True)
 class Running:
-    """A process, the port it serves and the command line by which it is known again."""
+    """A process, the port it serves and the command line by which it is known again; pid 0 is not known yet."""
 
     pid: int
     port: int
@@ -37,6 +38,8 @@ class Service:
 
     name: str
     folder: Path
+    patience: float = 2
+    """Seconds that a living process may leave a question unanswered before it counts as hung."""
 
     @property
     def log(self) -> Path:
@@ -51,7 +54,9 @@ class Service:
     def running(self) -> Running | None:
         """The process, if it lives and answers."""
         recorded = self.recorded()
-        return recorded if recorded and _process(recorded) and healthy(recorded.port) else None
+        if recorded is None or (process := _process(recorded)) is None:
+            return None
+        return replace(recorded, pid=process.pid) if healthy(recorded.port, self.patience) else None
 
     def recorded(self) -> Running | None:
         """What was started last, whether or not it still runs."""
@@ -68,17 +73,18 @@ class Service:
         """
         last = self.recorded()
         self.stop()
-        port = free_port(last.port if last else None)
+        port = self._port(last.port if last else None)
         line = command(port)
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Before there is a process: if we are killed from here on, the next start or stop still finds it.
+        self._write(Running(0, port, line))
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 line, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         _started.append(process)
         running = Running(process.pid, port, line)
-        # Before anyone waits: if we are killed in the wait, the next start or stop still knows the process.
-        write_private(self.record, json.dumps(asdict(running)))
+        self._write(running)
         return running
 
     def wait(self, running: Running) -> Running:
@@ -106,6 +112,16 @@ class Service:
         for child in _started:
             child.poll()  # takes our own child off the process table
 
+    def _port(self, preferred: int | None) -> int:
+        """The port of last time; a process that is being killed holds it for a moment after it has lost its name."""
+        deadline = time.monotonic() + DYING_SECONDS
+        while (port := free_port(preferred)) != preferred and preferred and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return port
+
+    def _write(self, running: Running) -> None:
+        write_private(self.record, json.dumps(asdict(running)))
+
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join([f"End of {self.log}:", *lines[-15:]])
@@ -113,18 +129,26 @@ class Service:
 
 def _process(running: Running) -> psutil.Process | None:
     """The process, if its command line is the one we started: the pid may be another program's now."""
+    if not running.pid:
+        return next((process for process in psutil.process_iter() if _runs(process, running.command)), None)
     try:
         process = psutil.Process(running.pid)
-        same = process.status() != psutil.STATUS_ZOMBIE and process.cmdline()[1:] == running.command[1:]
-    except (psutil.Error, OSError):  # gone, or ending just now
+    except psutil.Error:
         return None
-    return process if same else None
+    return process if _runs(process, running.command) else None
 
 
-def healthy(port: int) -> bool:
+def _runs(process: psutil.Process, command: list[str]) -> bool:
+    try:
+        return bool(process.cmdline()[1:] == command[1:] and process.status() != psutil.STATUS_ZOMBIE)
+    except (psutil.Error, OSError):  # gone, or ending just now
+        return False
+
+
+def healthy(port: int, patience: float = 2) -> bool:
     """Whether a service on this port answers that it is well."""
     # http.client, not urllib: a proxy of the environment must not be asked for 127.0.0.1.
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    connection = http.client.HTTPConnection(HOST, port, timeout=patience)
     try:
         connection.request("GET", "/healthz", headers={"Connection": "close"})
         response = connection.getresponse()

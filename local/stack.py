@@ -1,33 +1,25 @@
 """
-The local services together: Postgres and the trip-file server.
+The local services together: Postgres, the stand-ins for Google's services and the trip-file server.
 
 Usage: python -m local.stack up [--trips FOLDER] | down | status
 """
 
 import argparse
-import http.client
-import json
-import subprocess
 import sys
-import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-import psutil
 
-from local import postgres
-from local.paths import ROOT, local_dir, write_private
-from local.ports import free_port
-from local.postgres import HOST, LocalStackError, PostgresServer, wait_until_gone
+from local import google, postgres
+from local.google import GoogleServer
+from local.paths import local_dir
+from local.postgres import HOST, LocalStackError, PostgresServer
+from local.service import Running, Service
 
 MODULE = "local.trip_server"
-HEALTHY_SECONDS = 30
 LOCK_SECONDS = 600  # another `up` may be waiting for a server that recovers
-
-# Kept so that Python does not warn of processes that are meant to outlive it.
-_started: list["subprocess.Popen[bytes]"] = []
 
 
 @dataclass(frozen=True)
@@ -49,19 +41,23 @@ class Stack:
     """The services that run; None for one that does not."""
 
     postgres: PostgresServer | None
+    google: GoogleServer | None
     trips: TripService | None
 
 
-def up(trips: Path | None = None, *, with_postgres: bool = True) -> Stack:
+def up(trips: Path | None = None, *, with_postgres: bool = True, with_google: bool = True) -> Stack:
     """
-    Start Postgres, unless another server is used, and for a folder of trip files their server; what runs is kept.
+    Start what is asked for and does not run: Postgres, the stand-ins for Google's, a folder's trip-file server.
 
     One trip-file server runs at a time: another folder replaces it. Without `trips` it is left as it is.
     Raises LocalStackError with the end of the log of a service that does not come up.
     """
-    with _locked():
+    with _locked(), ThreadPoolExecutor() as pool:
+        # At once: each spends its time waiting for programs of its own.
+        clouds = pool.submit(google.start if with_google else google.running, _google())
         server = postgres.start(_data()) if with_postgres else postgres.running(_data())
-        return Stack(server, _serve(trips.resolve()) if trips else _running_trips())
+        served = _serve(trips.resolve()) if trips else _running_trips()
+        return Stack(server, clouds.result(), served)
 
 
 def down() -> None:
@@ -69,25 +65,26 @@ def down() -> None:
     if not local_dir().exists():
         return
     with _locked():
-        _stop_trips()
+        _trips().stop()
+        google.stop(_google())
         postgres.stop(_data())
 
 
 def status() -> Stack:
     """What runs now."""
-    return Stack(postgres.running(_data()), _running_trips())
+    return Stack(postgres.running(_data()), google.running(_google()), _running_trips())
 
 
 def _data() -> Path:
     return local_dir() / "postgres"
 
 
-def _record() -> Path:
-    return local_dir() / "trip_server.json"
+def _google() -> Path:
+    return local_dir() / "google"
 
 
-def _log() -> Path:
-    return local_dir() / "trip_server.log"
+def _trips() -> Service:
+    return Service("trip_server", local_dir())
 
 
 def _locked() -> filelock.BaseFileLock:
@@ -101,87 +98,32 @@ def _serve(folder: Path) -> TripService:
     current = _running_trips()
     if current is not None and current.folder == str(folder):
         return current
-    last = _recorded()
-    _stop_trips()
-    port = free_port(last.port if last else None)
-    command = [sys.executable, "-m", MODULE, str(folder), str(port)]
-    with _log().open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    _started.append(process)
-    server = TripService(process.pid, port, str(folder))
-    # Before the wait: if we are killed in it, the next `up` or `down` still knows the process.
-    write_private(_record(), json.dumps(asdict(server)))
-    deadline = time.monotonic() + HEALTHY_SECONDS
-    while not _healthy(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            _stop_trips()
-            tail = "\n".join(_log().read_text(errors="replace").splitlines()[-15:])
-            raise LocalStackError(f"The trip-file server did not start on port {port}. End of {_log()}:\n{tail}")
-        time.sleep(0.05)
-    return server
-
-
-def _stop_trips() -> None:
-    process = _process(_recorded())
-    if process is None:
-        return
-    with suppress(psutil.NoSuchProcess):
-        process.terminate()
-        if not wait_until_gone([process], seconds=5):
-            process.kill()
-    if not wait_until_gone([process], seconds=5):
-        raise LocalStackError(f"The trip-file server, process {process.pid}, does not end.")
-    for child in _started:
-        child.poll()  # takes our own child off the process table
-
-
-def _recorded() -> TripService | None:
-    try:
-        return TripService(**json.loads(_record().read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-
-
-def _process(server: TripService | None) -> psutil.Process | None:
-    """The recorded process, if its command line is that server's: the pid may be another program's now."""
-    if server is None:
-        return None
-    try:
-        process = psutil.Process(server.pid)
-        same = process.cmdline()[-4:] == ["-m", MODULE, server.folder, str(server.port)]
-    except (psutil.Error, OSError):  # gone, or ending just now
-        return None
-    return process if same else None
+    service = _trips()
+    launched = service.launch(lambda port: [sys.executable, "-m", MODULE, str(folder), str(port)])
+    return _as_trips(service.wait(launched))
 
 
 def _running_trips() -> TripService | None:
-    server = _recorded()
-    return server if server and _process(server) and _healthy(server.port) else None
+    running = _trips().running()
+    return _as_trips(running) if running else None
 
 
-def _healthy(port: int) -> bool:
-    # http.client, not urllib: a proxy of the environment must not be asked for 127.0.0.1.
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", "/healthz", headers={"Connection": "close"})
-        response = connection.getresponse()
-        response.read()  # closing on unread bytes would reset the connection, an error in the server's log
-        return response.status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def _as_trips(running: Running) -> TripService:
+    return TripService(running.pid, running.port, folder=running.command[-2])
 
 
 def _describe(stack: Stack) -> str:
-    database = "stopped"
+    database = storage = warehouse = trips = "stopped"
     if server := stack.postgres:
         where = f"{server.host}:{server.port}, database {server.dbname}, user {server.user}"
         database = f"running at {where}, password in {server.data.parent / 'postgres.password'}"
-    trips = f"running at {stack.trips.url}, serves {stack.trips.folder}" if stack.trips else "stopped"
-    return f"postgres     {database}\ntrip server  {trips}"
+    if cloud := stack.google:
+        storage = f"running at {cloud.gcs_url}, bucket {cloud.bucket}"
+        warehouse = f"running at {cloud.bigquery_url}, project {cloud.project}, data set {cloud.dataset}"
+    if stack.trips:
+        trips = f"running at {stack.trips.url}, serves {stack.trips.folder}"
+    services = {"postgres": database, "storage": storage, "bigquery": warehouse, "trip server": trips}
+    return "\n".join(f"{name:<13}{state}" for name, state in services.items())
 
 
 def main(arguments: list[str] | None = None) -> int:

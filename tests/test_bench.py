@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import Target
+from bench.results import Target
 from local.paths import ROOT
 
 
@@ -17,11 +17,23 @@ def test_every_contestant_loads_the_same_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "--quick", "--json", str(report)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    contestants = json.loads(report.read_text())["contestants"]
+    told = json.loads(report.read_text())
+    contestants = told["contestants"]
     assert set(contestants) == {"psql", "blocks", "mage run", "course"}
     [rows] = {contestant["rows"] for contestant in contestants.values()}
     assert 170_000 < rows < 200_000
     assert all(contestant["runs"][0]["seconds"] > 0 for contestant in contestants.values())
+    cloud = told["cloud"]["usual"]
+    assert set(cloud["exporters"]) == {
+        *(f"month: {who}" for who in ("ours", "write_table", "course")),
+        *(f"days: {who}" for who in ("ours", "write_dataset", "course")),
+        *(f"mage run: {who}" for who in ("ours", "course")),
+    }
+    assert {exporter["rows"] for exporter in cloud["exporters"].values()} == {rows}
+    [moved] = cloud["warehouse"]
+    assert moved["rows"] == rows
+    assert 1_000 < moved["bytes"] < 1_000_000
+    assert set(moved["measured"]["steps"]) == {"load", "merge", "rest"}
 
 
 def test_a_target_is_missed_on_its_wrong_side_only() -> None:

@@ -70,12 +70,13 @@ def test_two_ups_at_once_start_one_of_each_and_outlive_their_programs(home: Path
     assert [up.returncode for up in ups] == [0, 0]
     assert printed[0] == printed[1]
     running = processes_of(home)
-    assert len([line for line in running if "local.trip_server" in line]) == 1
-    assert len([line for line in running if "-D" in line]) == 1
+    for program in ("local.trip_server", "local.emulators.gcs", "local.emulators.bigquery", "-D"):
+        assert len([line for line in running if program in line]) == 1
     now = stack.status()
     assert now.postgres is not None
+    assert now.google is not None
     assert now.trips is not None
-    assert health(now.trips.port) == 200
+    assert [health(port) for port in (now.trips.port, now.google.gcs_port, now.google.bigquery_port)] == [200] * 3
     assert now.trips.folder == str(home / "trips")
 
 
@@ -89,13 +90,16 @@ def test_up_again_changes_nothing_and_takes_under_a_second(home: Path) -> None:
 def test_status_prints_a_line_per_service_and_no_password(home: Path) -> None:
     now = stack.up(home / "trips")
     assert now.postgres is not None
+    assert now.google is not None
     assert now.trips is not None
     result = command("status")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 4
     assert lines[0].startswith(f"postgres     running at 127.0.0.1:{now.postgres.port}, database mage, user mage")
-    assert lines[1] == f"trip server  running at http://127.0.0.1:{now.trips.port}, serves {home / 'trips'}"
+    assert lines[1] == f"storage      running at {now.google.gcs_url}, bucket nyc-taxi-local"
+    assert lines[2] == f"bigquery     running at {now.google.bigquery_url}, project nyc-taxi-local, data set ny_taxi"
+    assert lines[3] == f"trip server  running at http://127.0.0.1:{now.trips.port}, serves {home / 'trips'}"
     assert now.postgres.password not in result.stdout + result.stderr
 
 
@@ -127,7 +131,8 @@ def test_a_recorded_pid_of_another_program_is_not_killed(home: Path) -> None:
     stack.down()
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        record = {"pid": bystander.pid, "port": free_port(), "folder": str(home / "trips")}
+        command = [sys.executable, "-m", "local.trip_server", str(home / "trips"), str(port := free_port())]
+        record = {"pid": bystander.pid, "port": port, "command": command}
         (local_dir() / "trip_server.json").write_text(json.dumps(record))
         assert stack.status().trips is None
         stack.down()
@@ -148,6 +153,12 @@ def test_a_trip_server_that_does_not_start_shows_its_log(home: Path, monkeypatch
         stack.up(home / "trips")
 
 
+def test_what_is_not_asked_for_is_not_started(home: Path) -> None:
+    stack.down()
+    assert stack.up(with_postgres=False, with_google=False) == stack.Stack(None, None, None)
+    assert processes_of(home) == []
+
+
 def test_a_missing_folder_is_said_so(home: Path) -> None:
     result = command("up", "--trips", str(home / "absent"))
     assert result.returncode == 1
@@ -156,9 +167,15 @@ def test_a_missing_folder_is_said_so(home: Path) -> None:
 
 def test_down_leaves_no_process_and_twice_is_no_error(home: Path) -> None:
     stack.up(home / "trips")
-    assert len(processes_of(home)) >= 6
+    assert len(processes_of(home)) >= 8
     assert command("down").returncode == 0
     assert processes_of(home) == []
     assert command("down").returncode == 0
     result = command("status")
-    assert (result.returncode, result.stdout) == (0, "postgres     stopped\ntrip server  stopped\n")
+    assert result.returncode == 0
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["postgres", "stopped"],
+        ["storage", "stopped"],
+        ["bigquery", "stopped"],
+        ["trip", "server", "stopped"],
+    ]

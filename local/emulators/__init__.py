@@ -1,0 +1,1 @@
+"""Stand-ins for Google's services: programs for the Python of .venv-emulators, apart from the rest of `local`."""
