@@ -28,6 +28,8 @@ STOP_SECONDS = 5
 # this Python will end one day.
 QUIET = {"PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy,ignore:You are using a Python version"}
 _ERROR = re.compile(r"^(?:\w+\.)*(\w+): (.+)$")
+# What a service's message may end with: Postgres' DETAIL and HINT, BigQuery's Location.
+_FOOTNOTE = re.compile(r"[A-Z]+|Location")
 
 
 class PipelineFailed(RuntimeError):
@@ -58,7 +60,7 @@ def run_pipeline(pipeline: str, variables: Mapping[str, str], env: Mapping[str, 
 def _last_error(log: Path) -> str:
     """The message of the error that ended the run: the last line of the form `Error: message`."""
     lines = log.read_text(errors="replace").splitlines()
-    found = [match for line in lines if (match := _ERROR.match(line.strip())) and not match[1].isupper()]
+    found = [match for line in lines if (match := _ERROR.match(line.strip())) and not _FOOTNOTE.fullmatch(match[1])]
     return f"{found[-1][1]}: {found[-1][2].strip()}" if found else ""
 
 

@@ -203,7 +203,7 @@ def table_to_response(server: Server) -> Callable[[TableMeta], Resource]:
             body["view"] = {"query": table.view_query, "useLegacySql": False}
         if table.table_type == "TABLE":
             target = quoted_table_ref(table.project_id, table.dataset_id, table.table_id)
-            [(rows,)] = server.context.engine.execute(f"SELECT count(*) FROM {target}").fetchall()
+            [(rows,)] = server.context.engine.connection.cursor().execute(f"SELECT count(*) FROM {target}").fetchall()
             body["numRows"] = str(rows)
         _name_as_google(body.get("schema", {}).get("fields", []))
         return body

@@ -28,9 +28,9 @@ from nyc_taxi.settings import GoogleSettings
 
 NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 """Hive's name for the partition of rows without a value."""
-HELD_ROWS = 262_144
+HELD_ROWS = 131_072
 """Rows of all days together that wait for their row group: what bounds the memory."""
-FORMAT = 2
+FORMAT = 1
 """Raise it when the same staged file would become other bytes."""
 
 

@@ -17,6 +17,7 @@ from nyc_taxi.services import Service, service_named
 
 BATCH_ROWS = 16_384
 """Rows per record batch: some 2 MB, small against any memory limit and large against any per-batch cost."""
+READ_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ class StagedFile:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the staged rows, optionally some columns only; NotATripFile when the staged file is gone."""
-        with pq.ParquetFile(self.staged, pre_buffer=False) as parquet:
-            yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
+        # A small buffer per column, and one thread: whoever takes the rows has work for the other core, and each of
+        # Arrow's reading threads would keep a memory of its own.
+        with pq.ParquetFile(self.staged, pre_buffer=False, buffer_size=READ_BYTES) as parquet:
+            yield from parquet.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
 
 
 def sums_agree(some: Mapping[str, float], others: Mapping[str, float]) -> bool:

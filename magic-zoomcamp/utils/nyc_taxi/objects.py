@@ -24,9 +24,9 @@ from nyc_taxi.google_clients import REQUEST_SECONDS, retry
 
 T = TypeVar("T")
 PARQUET = "application/vnd.apache.parquet"
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 8 << 20
 """A dropped line repeats a chunk of an upload, not the whole of it."""
-AT_ONCE = 8
+AT_ONCE = 4
 INCOMING = "_incoming"
 """Where a set of objects is uploaded before it takes its place; no reader's wildcard matches it."""
 ABANDONED = timedelta(days=1)
