@@ -614,7 +614,8 @@ def test_splitting_shuffled_rows_needs_no_more_memory_than_what_is_held(tmp_path
     assert [day.day for day in days] == [date(2021, 1, 1) + timedelta(days=number) for number in range(31)]
     assert sum(day.rows for day in days) == sum(pq.read_metadata(day.path).num_rows for day in days) == rows
     all_of_it, held = rows * 80, day_partitions.HELD_ROWS * 80
-    assert held < peak < 2.5 * held < all_of_it
+    # What waits, what two threads encode at the moment, and the edges of many small pieces.
+    assert held < peak < 4 * held < all_of_it / 3
 
 
 def test_a_month_in_order_is_written_in_large_row_groups(months: Months, tmp_path: Path) -> None:
@@ -623,7 +624,8 @@ def test_a_month_in_order_is_written_in_large_row_groups(months: Months, tmp_pat
     days = split_by_day(batches, tmp_path, pa.schema([("pickup", pa.timestamp("us"))]), "pickup", [])
     assert [(day.text, day.rows) for day in days[:2]] == [("2021-01-01", 172_800), ("2021-01-02", 172_800)]
     assert sum(day.rows for day in days) == 1_200_000
-    assert max(pq.read_metadata(day.path).num_row_groups for day in days) == 1
+    # A day has more rows than may wait: it is written in a group of that size and what is left of it.
+    assert max(pq.read_metadata(day.path).num_row_groups for day in days) <= 3
 
 
 def test_splitting_nothing_is_no_day(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_run_that_cannot_be_ends_with_one_clear_line(
 
 
 def test_an_unknown_pipeline_is_named_with_those_there_are(env: dict[str, str]) -> None:
-    with pytest.raises(mage.PipelineFailed, match="'api_to_postgre' is not one of api_to_postgres, example_pipeline"):
+    with pytest.raises(mage.PipelineFailed, match="'api_to_postgre' is not one of all_targets, api_to_gcs"):
         mage.run_pipeline("api_to_postgre", {}, env)
 
 
