@@ -1,8 +1,5 @@
 """The pipelines to the bucket, and the one to every target, through Mage itself on stand-ins for Google's services."""
 
-import os
-from pathlib import Path
-
 import pytest
 from google.cloud.storage import Bucket
 from nyc_taxi.agreement import Held, all_agree, measure_targets, to_frame
@@ -13,26 +10,8 @@ from nyc_taxi.settings import Settings
 
 from local import mage
 from local.generate import generate
-from local.google import GoogleServer
 from local.trip_server import TripServer
-from tests.conftest import environment_of, sql
-
-
-@pytest.fixture
-def env(
-    settings: Settings, trips: TripServer, google_server: GoogleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
-    """The environment of a run that touches nothing but the test's own servers and folders."""
-    monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
-    return {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        **google_server.environment(),
-        **environment_of(settings.postgres),
-        "TLC_DTC_BASE_URL": trips.dtc_base_url,
-        "TLC_PARQUET_BASE_URL": trips.tlc_base_url,
-        "STAGING_DIR": str(settings.staging_dir),
-        "MAGE_DATA_DIR": str(tmp_path / "mage"),
-    }
+from tests.conftest import sql
 
 
 @pytest.fixture

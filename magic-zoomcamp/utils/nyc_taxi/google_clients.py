@@ -19,6 +19,7 @@ from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.storage import Bucket, Client
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from nyc_taxi.errors import TargetUnavailable, UnknownName
@@ -63,6 +64,9 @@ REFUSALS = {
     "rate limits": "too many requests at once: run again",
 }
 """The same for what Google answers like a missing permission."""
+# InvalidResponse is what an upload ends with when every repetition of it was answered with 5xx.
+SILENCE = (requests.RequestException, TimeoutError, InvalidResponse)
+"""What the clients raise when the service does not answer."""
 _PERMISSION = re.compile(r"\b((?:storage|bigquery)\.\w+(?:\.\w+)?)")
 
 
@@ -137,7 +141,7 @@ def google_errors(what: str, settings: GoogleSettings) -> Iterator[None]:
     """Raise TargetUnavailable, with what to do, in the place of the client libraries' errors."""
     try:
         yield
-    except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException, TimeoutError) as error:
+    except (exceptions.GoogleAPIError, GoogleAuthError, DataCorruption, *SILENCE) as error:
         cause: BaseException = error
         while isinstance(cause, exceptions.RetryError) and cause.cause:  # one may be in another
             cause = cause.cause
@@ -151,7 +155,9 @@ def _mend(error: BaseException, settings: GoogleSettings) -> str:
         return "Google does not accept the credentials: check GOOGLE_APPLICATION_CREDENTIALS, or sign in again"
     if isinstance(error, exceptions.Forbidden | exceptions.Unauthorized):
         return _grant(text)
-    if isinstance(error, requests.RequestException | exceptions.ServerError | TimeoutError):
+    if isinstance(error, DataCorruption):
+        return "bytes were lost on the way, and nothing was changed: run again"
+    if isinstance(error, (*SILENCE, exceptions.ServerError)):
         return "it does not answer: check the network, or start the stand-ins (make up), and run again"
     signs = MENDS if isinstance(error, exceptions.ClientError) else {}
     mend = next((mend for sign, mend in signs.items() if sign in text.lower()), "it was refused")
