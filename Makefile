@@ -5,6 +5,8 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
+# Google's clients say at every start that this Python will end one day.
+export PYTHONWARNINGS ?= ignore:You are using a Python version
 
 .PHONY: help setup demo run ui sql plan up down status test test-large lint format bench lock
 
