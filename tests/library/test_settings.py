@@ -65,6 +65,23 @@ def test_an_execution_date_that_is_none_is_named(offline: Settings) -> None:
         context(offline, execution_date="yesterday")
 
 
+def test_a_run_by_hand_takes_the_default_date_and_a_scheduled_one_never_does(offline: Settings) -> None:
+    now = datetime(2026, 11, 21, 8, 0)
+    by_hand = [{}, {"execution_date": None}, {"execution_date": now}, {"execution_date": now, "env": "dev"}]
+    for given in by_hand:
+        assert context(offline, default_date="2021-01-05", **given).month == Month(2021, 1), given
+    scheduled = context(offline, default_date="2021-01-05", execution_date=datetime(2020, 10, 31), pipeline_run_id=7)
+    assert scheduled.month == Month(2020, 10)
+    assert context(offline, default_date="2021-01-05", execution_date="2020-10-31").month == Month(2020, 10)
+    assert context(offline, default_date="2021-01-05", month="2020-11").month == Month(2020, 11)
+    assert execution_day({"default_date": "2021-01-05", "execution_date": now}) == date(2021, 1, 5)
+
+
+def test_a_default_date_that_is_none_is_named(offline: Settings) -> None:
+    with pytest.raises(UnknownName, match="default_date 'soon' is not a date such as 2021-01-31T00:00:00"):
+        context(offline, default_date="soon")
+
+
 def test_a_given_month_wins_over_execution_date_and_offset(offline: Settings) -> None:
     run = context(offline, month=" 2020-11 ", execution_date="2021-01-15", month_offset=-2)
     assert run.month == Month(2020, 11)

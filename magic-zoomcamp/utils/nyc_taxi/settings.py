@@ -131,9 +131,10 @@ def run_context(variables: Mapping[str, object], settings: Settings | None = Non
     """
     Make the context from a block's keyword arguments, that is from Mage's runtime variables.
 
-    Reads service, month, month_offset, execution_date, origin and rules, and refuses what does not exist with
-    UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
-    Mage gives execution_date as a datetime with or without a zone, as text, or not at all.
+    Reads service, month, month_offset, execution_date, default_date, origin and rules, and refuses what does not exist
+    with UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
+    Mage gives execution_date as a datetime with or without a zone, as text, or not at all. default_date takes its
+    place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill never sees it.
     """
     service, month = service_and_month(variables)
     origin = origin_named(_text(variables.get("origin"), "dtc"))
@@ -177,12 +178,16 @@ def _month(variables: Mapping[str, object]) -> Month:
 
 
 def _execution_date(variables: Mapping[str, object]) -> date | None:
-    when = variables.get("execution_date")
+    name, when = "execution_date", variables.get("execution_date")
+    # A scheduled run has a pipeline_run_id. Mage's editor has none, and this very moment as its execution_date.
+    if not _text(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
+        default = variables.get("default_date")
+        name, when = ("default_date", default) if _text(default) else (name, when)
     if isinstance(when, str) and when.strip():
         try:
             return datetime.fromisoformat(when.strip())
         except ValueError:
-            raise UnknownName(f"execution_date {when!r} is not a date such as 2021-01-31T00:00:00") from None
+            raise UnknownName(f"{name} {when!r} is not a date such as 2021-01-31T00:00:00") from None
     return when if isinstance(when, date) else None
 
 
