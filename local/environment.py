@@ -31,6 +31,7 @@ def environment(trips: Path | None = None) -> dict[str, str]:
     """
     values = configured() | {"PYTHONUNBUFFERED": "1"}
     values.setdefault("STAGING_DIR", str(local_dir() / "staging"))
+    values.setdefault("REPORTS_DIR", str(local_dir() / "reports"))
     values.setdefault("MAGE_DATA_DIR", str(local_dir() / "mage"))
     values.setdefault("GOOGLE_LOCATION", google.LOCATION)
     values.setdefault("BIGQUERY_DATASET", google.DATASET)

@@ -4,6 +4,7 @@ Trip files laid out and spelled as the two origins publish them, of any size, wi
     python -m local.generate yellow 2021-01 dtc 100000
 
 The same arguments give the same bytes. Memory is bounded by one chunk, whatever the number of rows.
+The list of taxi zones, which lies beside the Parquet files, is made up too.
 """
 
 import argparse
@@ -21,13 +22,14 @@ import pyarrow.parquet as pq
 from isal import igzip
 
 from local import eras
-from local.trips import Plan, make_chunk, plan_file
+from local.trips import LAST_ZONE, Plan, make_chunk, plan_file
 
 CSV_CHUNK_ROWS = 200_000
 # The row group size of TLC's own files since 2023.
 PARQUET_CHUNK_ROWS = 1_048_576
 DEFAULT_FOLDER = Path(".local/trips")
 SPREADSHEET_DATE = b"01/01/2021 0:30"
+BOROUGHS = ("Bronx", "Brooklyn", "Manhattan", "Queens", "Staten Island")
 
 
 def generate(
@@ -37,7 +39,7 @@ def generate(
     Write one trip file of `rows` data rows under `folder` and return its path; an old file is replaced in one step.
 
     `dtc` gives `folder/dtc/{service}/{service}_tripdata_{month}.csv.gz` (gzip CSV, CRLF line ends), `tlc` gives
-    `folder/trip-data/{service}_tripdata_{month}.parquet`. `malformed` CSV lines among the `rows` are broken, evenly
+    `folder/trip-data/{service}_tripdata_{month}.parquet`; either gives the list of taxi zones. `malformed` CSV lines among the `rows` are broken, evenly
     spread and in turn: a field too few, a word where a number belongs, a spreadsheet's date.
     Raises ValueError for a file that the origin does not publish, or counts that do not fit.
     """
@@ -46,6 +48,21 @@ def generate(
     write = _write_csv if origin == "dtc" else _write_parquet
     with _replacing(path) as unfinished:
         write(plan, unfinished)
+    generate_zones(folder)
+    return path
+
+
+def generate_zones(folder: Path) -> Path:
+    """Write the list of taxi zones, of made-up names, as `folder/misc/taxi_zone_lookup.csv`; return its path."""
+    path = folder / "misc" / "taxi_zone_lookup.csv"
+    rows = [(zone, BOROUGHS[zone % len(BOROUGHS)], f"Zone {zone}", "Made-up Zone") for zone in range(1, LAST_ZONE + 1)]
+    rows[-2:] = [(LAST_ZONE - 1, "Unknown", "N/A", "N/A"), (LAST_ZONE, "N/A", "Outside of NYC", "N/A")]
+    named = [f'{zone},"{borough}","{name}","{kind}"\n' for zone, borough, name, kind in rows]
+    text = '"LocationID","Borough","Zone","service_zone"\n' + "".join(named)
+    # Left alone when it is there: written anew, it would have another ETag and be fetched again.
+    if not path.exists() or path.read_text() != text:
+        with _replacing(path) as unfinished:
+            unfinished.write_text(text)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Where the local stack keeps its files."""
+"""Where things are: the project, Mage's program, and the files of the local stack."""
 
 import os
 import sys
@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = ROOT / "magic-zoomcamp"
+MAGE = str(Path(sys.executable).with_name("mage"))
 
 
 def local_dir() -> Path:

@@ -1,5 +1,6 @@
 """What tests share: a real Postgres, stand-ins for Google, a trip-file server, all their own, and runs against them."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -91,6 +92,11 @@ def new_bucket(settings: GoogleSettings) -> GoogleSettings:
 def run_of(settings: Settings, service: str, month: str, origin: str, rules: str = "") -> RunContext:
     """A run against the test's own servers."""
     return run_context({"service": service, "month": month, "origin": origin, "rules": rules}, settings)
+
+
+def process_environment() -> dict[str, str]:
+    """What any program of this machine needs, and nothing of the shell's that could name a real target."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
 
 def environment_of(database: PostgresSettings) -> dict[str, str]:

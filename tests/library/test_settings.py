@@ -67,7 +67,7 @@ def test_an_execution_date_that_is_none_is_named(offline: Settings) -> None:
 
 def test_a_run_by_hand_takes_the_default_date_and_a_scheduled_one_never_does(offline: Settings) -> None:
     now = datetime(2026, 11, 21, 8, 0)
-    by_hand = [{}, {"execution_date": None}, {"execution_date": now}, {"execution_date": now, "env": "dev"}]
+    by_hand: list[dict[str, object]] = [{}, {"execution_date": None}, {"execution_date": now, "env": "dev"}]
     for given in by_hand:
         assert context(offline, default_date="2021-01-05", **given).month == Month(2021, 1), given
     scheduled = context(offline, default_date="2021-01-05", execution_date=datetime(2020, 10, 31), pipeline_run_id=7)

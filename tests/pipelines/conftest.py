@@ -1,6 +1,5 @@
 """What the tests of pipelines share: the environment of a run that is the test's own."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from nyc_taxi.settings import Settings
 
 from local.google import GoogleServer
 from local.trip_server import TripServer
-from tests.conftest import environment_of
+from tests.conftest import environment_of, process_environment
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def env(
     """The environment of a run that touches nothing but the test's own servers and folders."""
     monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
     return {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **process_environment(),
         **google_server.environment(),
         **environment_of(settings.postgres),
         "TLC_DTC_BASE_URL": trips.dtc_base_url,

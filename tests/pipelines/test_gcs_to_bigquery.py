@@ -14,7 +14,7 @@ from nyc_taxi.settings import GoogleSettings, Settings
 
 from local import mage
 from local.google import GoogleServer
-from local.paths import ROOT
+from local.paths import PROJECT
 from local.trip_server import TripServer
 from tests.library.loading import judged
 
@@ -95,11 +95,11 @@ def test_a_statement_that_fails_ends_the_run_and_leaves_the_old_month(
     file = judged(settings, trips, "yellow", "2021-01", "dtc", 2_000)
     lake.replace_month(file, google)
     mage.run_pipeline("gcs_to_bigquery", {}, env)
-    broken = tmp_path / mage.PROJECT
-    shutil.copytree(ROOT / mage.PROJECT, broken)
+    broken = tmp_path / PROJECT.name
+    shutil.copytree(PROJECT, broken)
     block = broken / "data_exporters" / "write_taxi_to_bigquery.sql"
     block.write_text(block.read_text().replace("SELECT *,", "SELECT * REPLACE (ERROR('in the middle') AS VendorID),"))
-    monkeypatch.setattr(mage, "PROJECT", str(broken))
+    monkeypatch.setattr(mage, "PROJECT", broken)
     with pytest.raises(mage.PipelineFailed, match="in the middle"):
         mage.run_pipeline("gcs_to_bigquery", {}, env)
     assert rows_by_month(google) == {"2021-01-01": file.rows_accepted}
@@ -114,7 +114,7 @@ def test_mages_own_clients_need_no_key_in_io_config(
         monkeypatch.setenv(name, value)
     for location in (google_server.location, ""):
         monkeypatch.setenv("GOOGLE_LOCATION", location)
-        config = ConfigFileLoader(ROOT / mage.PROJECT / "io_config.yaml", "dev")
+        config = ConfigFileLoader(PROJECT / "io_config.yaml", "dev")
         tables_client = BigQuery.with_config(config).client
         assert (tables_client.project, tables_client.location) == (google_server.project, "US")
         assert google_server.dataset in [dataset.dataset_id for dataset in tables_client.list_datasets()]

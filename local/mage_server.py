@@ -1,0 +1,191 @@
+"""A Mage server on 127.0.0.1: its own account, its metadata in Postgres, its processes ended with it."""
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+import requests
+from psycopg2 import sql
+
+from local.paths import MAGE, PROJECT, local_dir, write_private
+from local.ports import free_port
+from local.postgres import HOST, LocalStackError
+
+OWNER_EMAIL = "owner@localhost.local"
+METADATA_DATABASE = "mage_metadata"
+START_SECONDS = 180  # the first start makes some forty tables
+STOP_SECONDS = 5
+# Mage reads SQL through pandas in a way that pandas warns of at every run, and Google's clients say each time that
+# this Python will end one day.
+QUIET = {"PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy,ignore:You are using a Python version"}
+# Mage writes into each pipeline that it runs where this machine keeps its outputs. Git shall not see that line change.
+COMMITTED_DATA_DIR = "/home/src/mage_data/magic-zoomcamp"
+CLEAN_FILTER = f"sed 's|^variables_dir: .*|variables_dir: {COMMITTED_DATA_DIR}|'"
+
+
+@dataclass
+class MageServer:
+    """One server and the scheduler beside it; a context manager that starts both and ends every process of theirs."""
+
+    env: Mapping[str, str]
+    """The environment of the pipelines, as `local.environment` makes it."""
+    port: int
+    project: Path = PROJECT
+    log: Path | None = None
+    """Where it prints to; None is this terminal."""
+    password: str = field(default_factory=lambda: kept_secret("owner.password"), repr=False)
+    jwt_secret: str = field(default_factory=lambda: kept_secret("jwt.secret"), repr=False)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> "MageServer":
+        """Start the server without waiting for it: see `wait`. LocalStackError when the port is taken."""
+        if free_port(self.port) != self.port:
+            # Mage itself would silently take the next one.
+            raise LocalStackError(
+                f"port {self.port} is taken: stop what listens there, or set MAGE_HOST_PORT to another"
+            )
+        keep_machine_paths_out_of_git(self.project)
+        command = [MAGE, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
+        out = self.log.open("ab") if self.log else None
+        # A group of its own: Mage leaves its scheduler running when it is stopped.
+        self.process = subprocess.Popen(
+            command, cwd=self.project.parent, env=self._environment(), stdout=out, stderr=out, start_new_session=True
+        )
+        if out:
+            out.close()
+        return self
+
+    def wait(self) -> "MageServer":
+        """Return when it answers and its scheduler runs; LocalStackError with the end of its log when it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.healthy():
+            if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                said = self.log.read_text(errors="replace")[-2_000:] if self.log else "see above"
+                raise LocalStackError(f"Mage did not start on port {self.port}: {said}")
+            time.sleep(0.2)
+        return self
+
+    def healthy(self) -> bool:
+        """Whether the server answers and its scheduler runs."""
+        return scheduler_runs(self.url)
+
+    def join(self) -> int:
+        """Wait until the server ends; its exit code."""
+        return self.process.wait() if self.process else 0
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        """End the server and everything it started, also what left its group; a stopped one is no error."""
+        if self.process is None:
+            return
+        children = _children(self.process.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, sign)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for child in children:
+            with suppress(psutil.Error):
+                child.kill()
+        self.process.wait()
+        self.process = None
+
+    def __enter__(self) -> "MageServer":
+        return self.start().wait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _environment(self) -> dict[str, str]:
+        own = {
+            "DEFAULT_OWNER_EMAIL": OWNER_EMAIL,
+            "DEFAULT_OWNER_USERNAME": "owner",
+            "DEFAULT_OWNER_PASSWORD": self.password,
+            "JWT_SECRET": self.jwt_secret,
+            "DISABLE_TERMINAL": "1",
+            "HIDE_API_TRIGGER_TOKEN": "1",
+            "MAGE_PUBLIC_HOST": f"http://localhost:{self.port}",
+            "DISABLE_AUTO_BROWSER_OPEN": "1",
+        }
+        return {**QUIET, **own, **self.env, "MAGE_DATABASE_CONNECTION_URL": metadata_url(self.env)}
+
+
+def scheduler_runs(url: str) -> bool:
+    """Whether a Mage server answers at this address and says that its scheduler runs."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy of the environment must not be asked for 127.0.0.1
+            answer = session.get(f"{url}/api/statuses", timeout=5)
+            return bool(answer.json()["statuses"][0]["scheduler_status"] == "running")
+    except (requests.RequestException, ValueError, LookupError):
+        return False
+
+
+def metadata_url(env: Mapping[str, str]) -> str:
+    """
+    Where Mage keeps users, triggers and runs: MAGE_DATABASE_CONNECTION_URL, else a database beside the trips'.
+
+    A database of its own, made when it is missing: Mage would make a schema of its own the user's default one.
+    LocalStackError when the user may not create it.
+    """
+    if given := env.get("MAGE_DATABASE_CONNECTION_URL"):
+        return given
+    host, port, user = env["POSTGRES_HOST"], env["POSTGRES_PORT"], env["POSTGRES_USER"]
+    password = env.get("POSTGRES_PASSWORD", "")
+    try:
+        _create_database(host, port, user, password, env["POSTGRES_DBNAME"])
+    except psycopg2.errors.InsufficientPrivilege:
+        raise LocalStackError(
+            f"{user} may not create a database on {host}: create it once (CREATE DATABASE {METADATA_DATABASE} OWNER "
+            f"{user}), or set MAGE_DATABASE_CONNECTION_URL"
+        ) from None
+    return f"postgresql+psycopg2://{quote(user)}:{quote(password, safe='')}@{host}:{port}/{METADATA_DATABASE}"
+
+
+def _create_database(host: str, port: str, user: str, password: str, dbname: str) -> None:
+    with closing(psycopg2.connect(host=host, port=port, user=user, password=password, dbname=dbname)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (METADATA_DATABASE,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(METADATA_DATABASE)))
+
+
+def kept_secret(name: str) -> str:
+    """A random secret of this machine, made once and kept in a file that only its owner can read."""
+    path = local_dir() / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, secrets.token_urlsafe(18))
+    return path.read_text().strip()
+
+
+def keep_machine_paths_out_of_git(project: Path) -> None:
+    """Tell this checkout's git about the filter that .gitattributes names; no checkout is no error."""
+    inside = subprocess.run(["git", "rev-parse"], cwd=project, capture_output=True, check=False)
+    if inside.returncode == 0:
+        subprocess.run(["git", "config", "--local", "filter.mage-paths.clean", CLEAN_FILTER], cwd=project, check=True)
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []

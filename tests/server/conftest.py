@@ -1,0 +1,111 @@
+"""A real Mage server for the tests: on a copy of the project, with Postgres for its metadata, as in production."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from nyc_taxi.settings import PostgresSettings
+
+from local.google import GoogleServer
+from local.mage_api import MageApi
+from local.mage_server import OWNER_EMAIL, MageServer
+from local.paths import ROOT
+from local.ports import free_port
+from local.trip_server import TripServer
+from tests.conftest import environment_of, process_environment
+from tests.receivers import WebhookReceiver
+
+TICK_SECONDS = "1"
+FINISHED = ("completed", "failed", "cancelled")
+
+
+@dataclass
+class Mage:
+    """One server, and what its pipelines reach."""
+
+    server: MageServer
+    api: MageApi
+    checkout: Path
+    """A git checkout of its own: Mage writes into the project that it serves."""
+    trips: TripServer
+    database: PostgresSettings
+    messages: WebhookReceiver
+    """Where its Slack messages go to."""
+
+    def runs(self, **query: object) -> list[dict[str, object]]:
+        """Pipeline runs as Mage keeps them, newest execution date first."""
+        return self.api.list("pipeline_runs", **query)
+
+    def wait_for_runs(self, number: int, seconds: float = 120, **query: object) -> list[str]:
+        """The statuses of so many runs when all have ended, oldest execution date first."""
+        found = wait(lambda: ended if len(ended := self.ended(**query)) >= number else None, seconds, f"{number} runs")
+        return [str(run["status"]) for run in found][::-1]
+
+    def ended(self, **query: object) -> list[dict[str, object]]:
+        """Runs that have ended."""
+        return [run for run in self.runs(**query) if run["status"] in FINISHED]
+
+    def changed_files(self) -> str:
+        """What git says that Mage changed in the checkout; empty when nothing."""
+        command = ["git", "status", "--short"]
+        return subprocess.run(command, cwd=self.checkout, capture_output=True, text=True, check=True).stdout
+
+
+T = TypeVar("T")
+
+
+def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:
+    """What `look` finds, asked again and again; an assertion that names it when it does not come in time."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"{what} did not come in {seconds} s"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git checkout of the project as it is here, uncommitted changes included."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
+    there = b"\0".join(name for name in names.split(b"\0") if (ROOT / name.decode()).is_file())
+    packed = ["tar", "--null", "--files-from=-", "-cf", "-"]
+    archive = subprocess.run(packed, cwd=ROOT, input=there, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-xf", "-"], cwd=folder, input=archive, check=True)
+    who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "as it is"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mage(
+    checkout: Path,
+    server: PostgresSettings,
+    google_server: GoogleServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Mage]:
+    """The server of the session, with an empty folder of trip files; a test takes a service or months of its own."""
+    folder = tmp_path_factory.mktemp("mage")
+    with TripServer(folder / "trips") as trips, WebhookReceiver() as messages:
+        env = {
+            **process_environment(),
+            **google_server.environment(),
+            **environment_of(server),
+            "TLC_DTC_BASE_URL": trips.dtc_base_url,
+            "TLC_PARQUET_BASE_URL": trips.tlc_base_url,
+            "STAGING_DIR": str(folder / "staging"),
+            "REPORTS_DIR": str(folder / "reports"),
+            "MAGE_DATA_DIR": str(folder / "data"),
+            "SCHEDULER_TRIGGER_INTERVAL": TICK_SECONDS,
+            "SLACK_WEBHOOK_URL": messages.url,
+        }
+        project, log = checkout / "magic-zoomcamp", folder / "mage.log"
+        with MageServer(env, free_port(), project, log, "a-password", "a-secret") as running:
+            api = MageApi(running.url, OWNER_EMAIL, running.password)
+            yield Mage(running, api, checkout, trips, server, messages)
