@@ -6,6 +6,7 @@ service and month only. The manifest travels in the Parquet footer, so that whoe
 """
 
 import json
+import re
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -18,7 +19,7 @@ from google.api_core.exceptions import NotFound
 from google.cloud.storage import Blob, Bucket
 
 from nyc_taxi import quality
-from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished
+from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished, UnknownName
 from nyc_taxi.google_clients import REQUEST_SECONDS, bucket_of, google_errors, retry
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
@@ -40,6 +41,7 @@ MANIFEST_KEY = b"nyc_taxi.manifest"
 FOOTER_BYTES = 64 << 10
 """Read at the first try; a big month's footer takes a second one."""
 LARGEST_FOOTER = 1 << 20
+PREFIX = re.compile(r"([\w-]+(/[\w-]+)*)?", re.ASCII)
 
 
 def month_object(service: Service, month: Month) -> str:
@@ -53,7 +55,9 @@ def rejected_object(service: Service, month: Month) -> str:
 
 
 def slice_object(day: date, prefix: str = "") -> str:
-    """Name of the object that holds the trips picked up on one day."""
+    """Name of the object that holds the trips picked up on one day; UnknownName for a prefix that is no folder."""
+    if not PREFIX.fullmatch(prefix.strip("/")):
+        raise UnknownName(f"prefix {prefix!r} is no folder such as green or by_service/green: letters, digits, _ and -")
     return f"{prefix.strip('/')}/{day:%Y/%m/%d}/daily-trips.parquet".removeprefix("/")
 
 

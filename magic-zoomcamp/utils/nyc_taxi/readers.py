@@ -26,6 +26,12 @@ from nyc_taxi.services import REAL, Service
 BLOCK_BYTES = 8 << 20
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
+LINE_BYTES = 1 << 20
+"""A longer line is no line of a trip file: those of the city have up to 277 bytes."""
+EXPANSION = 100
+"""Times its own size that a csv.gz may unpack to: the city's files give 3 to 5 times, a bomb a thousand."""
+SMALL_BYTES = 64 << 20
+"""What any file may unpack to."""
 # The stub of IsalError calls it an instance; it is a class.
 UNPACKING_ERRORS = (EOFError, OSError, zlib.error, cast(type[Exception], igzip_lib.IsalError))
 _ERROR_COLUMN = re.compile(r"In CSV column #(\d+)")
@@ -70,25 +76,43 @@ def _blocks(path: Path) -> Iterator[bytes]:
     try:
         # A thread of the library unpacks ahead of the parser.
         with igzip_threaded.open(path, "rb", threads=1) as stream:  # type: ignore[no-untyped-call]
-            yield from _whole_lines(stream)
+            yield from _bounded(_whole_lines(stream, path.name), path)
     except UNPACKING_ERRORS as error:
         raise NotATripFile(
             f"{path.name} is truncated or damaged ({_first_line(error)}): run again to fetch it anew"
         ) from None
 
 
-def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
-    yield stream.readline()
+def _whole_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    yield _line(stream.readline(LINE_BYTES + 1), name)
     rest = b""
     while chunk := stream.read(BLOCK_BYTES):
         cut = chunk.rfind(b"\n") + 1
         if cut:
             yield rest + chunk[:cut]
-            rest = chunk[cut:]
+            rest = _line(chunk[cut:], name)
         else:
-            rest += chunk
+            rest = _line(rest + chunk, name)
     if rest:
         yield rest
+
+
+def _line(begun: bytes, name: str) -> bytes:
+    if len(begun) > LINE_BYTES:
+        raise NotATripFile(f"{name} has a line of more than {LINE_BYTES:,} bytes: it is no trip file; check the origin")
+    return begun
+
+
+def _bounded(blocks: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """The same blocks, until they are more than a trip file of this size can hold: a bomb must not fill the disk."""
+    most, unpacked = max(SMALL_BYTES, path.stat().st_size * EXPANSION), 0
+    for block in blocks:
+        unpacked += len(block)
+        if unpacked > most:
+            raise NotATripFile(
+                f"{path.name} unpacks to more than {EXPANSION} times its size: it is no trip file; check the origin"
+            )
+        yield block
 
 
 def _lines(block: bytes) -> list[bytes]:
