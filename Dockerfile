@@ -1,11 +1,75 @@
-FROM python:3.11-slim-bookworm
-WORKDIR /home/src
-COPY requirements.txt pyproject.toml ./
-COPY magic-zoomcamp/utils magic-zoomcamp/utils
+# Two images: `mage` (the last, and so the default) and `emulators`, the stand-ins for Google's services.
+#
+#   docker build -t nyc-taxi-mage .
+#   docker build -t nyc-taxi-emulators --target emulators .
+#
+# The tag below moves with security updates. To build the same base for ever, give its digest:
+#   docker buildx imagetools inspect python:3.11-slim-bookworm      # prints sha256:...
+#   docker build --build-arg PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:... .
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+
+# --- Packages, with pip and whatever it needs to build them; only the folder /opt/venv goes on ------------------------
+FROM ${PYTHON_IMAGE} AS mage-packages
+RUN python -m venv /opt/venv
+COPY requirements.txt ./
 # --no-deps: the lock is complete. pip compiles the bytecode, without which every start takes ten seconds longer.
-RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt \
- && pip install --no-cache-dir --no-deps --no-build-isolation -e .
-COPY magic-zoomcamp magic-zoomcamp
-ENV MAGE_DATA_DIR=/home/src/mage_data STAGING_DIR=/home/src/mage_data/staging
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+
+FROM ${PYTHON_IMAGE} AS emulators-packages
+RUN python -m venv /opt/venv
+COPY local/emulators/requirements.txt ./
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+
+
+# --- Stand-ins for Cloud Storage and BigQuery: docker compose --profile emulators up ----------------------------------
+FROM ${PYTHON_IMAGE} AS emulators
+LABEL org.opencontainers.image.title="nyc-taxi-emulators" \
+      org.opencontainers.image.description="Stand-ins for Google Cloud Storage and BigQuery, for one's own machine" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /data emulators && install -d -o 1000 -g 0 -m 775 /data
+COPY --from=emulators-packages /opt/venv /opt/venv
+WORKDIR /home/src
+COPY local/__init__.py local/container_health.py local/
+COPY local/emulators local/emulators
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+RUN python -m compileall -q local
+USER 1000:0
+CMD ["python", "-m", "local.emulators.gcs", "/data/gcs", "4443", "0.0.0.0"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s \
+  CMD ["python", "-m", "local.container_health", "http://127.0.0.1:4443/healthz"]
+
+
+# --- Mage with this project -------------------------------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS mage
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="nyc-taxi-mage" \
+      org.opencontainers.image.description="New York taxi trips to Postgres, Cloud Storage and BigQuery, with Mage" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# git and ssh: the project may come from a repository. tini: Mage as the first process would ignore SIGTERM.
+RUN apt-get update && apt-get install -y --no-install-recommends git openssh-client tini && rm -rf /var/lib/apt/lists/*
+# Mage calls ssh without options and would believe any host: here only the hosts of GIT_KNOWN_HOSTS are.
+RUN printf 'StrictHostKeyChecking yes\nBatchMode yes\nGlobalKnownHostsFile /dev/null\nUserKnownHostsFile %s\n' \
+      /home/src/mage_data/home/.ssh/pinned_hosts > /etc/ssh/ssh_config.d/pinned.conf
+# Group 0 may write what user 1000 may: a project of another user's is edited by `--user ANYBODY:0`.
+RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /home/src/mage_data/home --shell /bin/bash mage \
+ && install -d -o 1000 -g 0 -m 775 /home/src/mage_data /home/src/mage_data/home
+COPY --from=mage-packages /opt/venv /opt/venv
+WORKDIR /home/src
+COPY requirements.txt ./
+COPY local local
+COPY --chown=1000:0 magic-zoomcamp magic-zoomcamp
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/home/src/magic-zoomcamp/utils \
+    PYTHONUNBUFFERED=1 \
+    HOME=/home/src/mage_data/home \
+    MAGE_DATA_DIR=/home/src/mage_data \
+    NYC_TAXI_LOCAL_DIR=/home/src/mage_data/local
+RUN python -m compileall -q local magic-zoomcamp/utils && chmod -R g=u magic-zoomcamp
+USER 1000:0
 EXPOSE 6789
-CMD ["mage", "start", "magic-zoomcamp", "--host", "0.0.0.0", "--port", "6789"]
+ENTRYPOINT ["tini", "-s", "-g", "--", "python", "-m", "local.container"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=180s --retries=6 CMD ["python", "-m", "local.container_health"]

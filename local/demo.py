@@ -109,7 +109,8 @@ def _loaded_from(service: Service, month: Month, settings: Settings) -> Iterator
         cursor.execute("SELECT to_regclass(%s)", (f"{schema}.load_audit",))
         if cursor.fetchone() != (None,):
             cursor.execute(
-                f"SELECT url FROM {schema}.load_audit WHERE service = %s AND file_month = %s "
+                # A load that failed has no URL; the column status is not in every older table.
+                f"SELECT url FROM {schema}.load_audit WHERE service = %s AND file_month = %s AND url IS NOT NULL "
                 f"ORDER BY load_id DESC LIMIT 1",
                 (service.name, month.first_day),
             )
@@ -128,7 +129,7 @@ def _load(service: str, month: str, origin: str, rows: int, env: dict[str, str])
     with connect(settings.postgres) as connection, connection.cursor() as cursor:
         cursor.execute(
             f"SELECT url, rows_read, rows_accepted, rejected, sums FROM {settings.postgres.schema}.load_audit "
-            f"WHERE service = %s AND file_month = %s ORDER BY load_id DESC LIMIT 1",
+            f"WHERE service = %s AND file_month = %s AND status = 'loaded' ORDER BY load_id DESC LIMIT 1",
             (service, Month.parse(month).first_day),
         )
         url, rows_read, rows_accepted, rejected, sums = cursor.fetchone() or ()

@@ -9,11 +9,13 @@ from dotenv import dotenv_values
 from local import google, stack
 from local.paths import ROOT, local_dir
 
+OWN = ROOT / ".env"
 
-def configured(shell: Mapping[str, str] = os.environ) -> dict[str, str]:
+
+def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[str, str]:
     """What dev.env, .env and the shell say; variables left empty are absent."""
     layers: list[Mapping[str, str | None]] = [
-        dotenv_values(ROOT / name, interpolate=False) for name in ("dev.env", ".env")
+        dotenv_values(path, interpolate=False) for path in (ROOT / "dev.env", own)
     ]
     merged: dict[str, str] = {}
     for layer in (*layers, shell):

@@ -39,8 +39,9 @@ def generate(
     Write one trip file of `rows` data rows under `folder` and return its path; an old file is replaced in one step.
 
     `dtc` gives `folder/dtc/{service}/{service}_tripdata_{month}.csv.gz` (gzip CSV, CRLF line ends), `tlc` gives
-    `folder/trip-data/{service}_tripdata_{month}.parquet`; either gives the list of taxi zones. `malformed` CSV lines among the `rows` are broken, evenly
-    spread and in turn: a field too few, a word where a number belongs, a spreadsheet's date.
+    `folder/trip-data/{service}_tripdata_{month}.parquet`; the list of taxi zones comes with either. `malformed` CSV
+    lines among the `rows` are broken, evenly spread and in turn: a field too few, a word where a number belongs, a
+    spreadsheet's date.
     Raises ValueError for a file that the origin does not publish, or counts that do not fit.
     """
     plan = plan_file(service, month, origin, rows, seed, malformed)

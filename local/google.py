@@ -39,16 +39,18 @@ class GoogleServer:
     location: str
     credentials: Path
     """A service account's key that only the stand-ins accept."""
+    gcs_host: str = HOST
+    bigquery_host: str = HOST
 
     @property
     def gcs_url(self) -> str:
         """Address of the Cloud Storage stand-in, without a slash at the end."""
-        return f"http://{HOST}:{self.gcs_port}"
+        return f"http://{self.gcs_host}:{self.gcs_port}"
 
     @property
     def bigquery_url(self) -> str:
         """Address of the BigQuery stand-in, without a slash at the end."""
-        return f"http://{HOST}:{self.bigquery_port}"
+        return f"http://{self.bigquery_host}:{self.bigquery_port}"
 
     def environment(self) -> dict[str, str]:
         """Every variable that Google's clients, pyarrow and this project read: all of them, so that none is left."""
@@ -81,10 +83,15 @@ def start(folder: Path) -> GoogleServer:
             lambda port: _command("bigquery", folder / "bigquery", port, folder / "gcs")
         )
         server = _server(folder, gcs.wait(stores), bigquery.wait(tables))
-        _write_key(server)
-        _make_bucket(server)
-        _make_dataset(server)
+        set_up(server)
         return server
+
+
+def set_up(server: GoogleServer) -> None:
+    """Make key, bucket and data set of running stand-ins where they are missing; LocalStackError when refused."""
+    _write_key(server)
+    _make_bucket(server)
+    _make_dataset(server)
 
 
 def running(folder: Path) -> GoogleServer | None:
@@ -160,25 +167,25 @@ def _write_key(server: GoogleServer) -> None:
 def _make_bucket(server: GoogleServer) -> None:
     # Deleted objects go at once: nobody restores them here, and they would fill the disk for a week.
     bucket = {"name": server.bucket, "location": server.location, "softDeletePolicy": {"retentionDurationSeconds": "0"}}
-    _create(server.gcs_port, f"/storage/v1/b?project={server.project}", bucket)
+    _create(server.gcs_url, f"/storage/v1/b?project={server.project}", bucket)
 
 
 def _make_dataset(server: GoogleServer) -> None:
     reference = {"projectId": server.project, "datasetId": server.dataset}
     dataset = {"datasetReference": reference, "location": server.location}
-    _create(server.bigquery_port, f"/bigquery/v2/projects/{server.project}/datasets", dataset)
+    _create(server.bigquery_url, f"/bigquery/v2/projects/{server.project}/datasets", dataset)
 
 
-def _create(port: int, path: str, resource: Mapping[str, object]) -> None:
+def _create(url: str, path: str, resource: Mapping[str, object]) -> None:
     """Ask a stand-in to make something; that it is there already is as good."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
     try:
         connection.request("POST", path, json.dumps(resource), {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise LocalStackError(f"The stand-in on port {port} does not answer POST {path}: {error}") from error
+        raise LocalStackError(f"The stand-in at {url} does not answer POST {path}: {error}") from error
     finally:
         connection.close()
     if response.status not in (http.client.OK, http.client.CONFLICT):
-        raise LocalStackError(f"The stand-in on port {port} refused POST {path}: {response.status} {answer}")
+        raise LocalStackError(f"The stand-in at {url} refused POST {path}: {response.status} {answer}")

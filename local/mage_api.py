@@ -9,7 +9,8 @@ from typing import Any
 import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = (10, 300)
+"""To connect, and to answer: Mage takes a minute to make the runs of a backfill of a thousand days."""
 ALL = 10_000
 """More rows than anyone has: Mage answers in pages."""
 
@@ -82,5 +83,7 @@ def _checked(session: requests.Session, method: str, url: str, **given: Any) -> 
     except (requests.RequestException, ValueError) as error:
         raise MageApiError(f"{method} {url}: {error}") from None
     if refused := body.get("error"):
-        raise MageApiError(f"{method} {url}: {refused.get('message') or refused}")
+        # An error of Mage's own comes as a whole traceback, whose last line says what it was.
+        message = str(refused.get("message") or refused).strip().splitlines()[-1]
+        raise MageApiError(f"{method} {url}: {message}")
     return body

@@ -52,6 +52,13 @@ class MageServer:
         """Its address, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the server's own process, the parent of all others; LocalStackError when it does not run."""
+        if self.process is None:
+            raise LocalStackError("this Mage was not started")
+        return self.process.pid
+
     def start(self) -> "MageServer":
         """Start the server without waiting for it: see `wait`. LocalStackError when the port is taken."""
         if free_port(self.port) != self.port:

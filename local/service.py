@@ -145,10 +145,10 @@ def _runs(process: psutil.Process, command: list[str]) -> bool:
         return False
 
 
-def healthy(port: int, patience: float = 2) -> bool:
-    """Whether a service on this port answers that it is well."""
+def healthy(port: int, patience: float = 2, host: str = HOST) -> bool:
+    """Whether a service on this port, of this machine or another, answers that it is well."""
     # http.client, not urllib: a proxy of the environment must not be asked for 127.0.0.1.
-    connection = http.client.HTTPConnection(HOST, port, timeout=patience)
+    connection = http.client.HTTPConnection(host, port, timeout=patience)
     try:
         connection.request("GET", "/healthz", headers={"Connection": "close"})
         response = connection.getresponse()

@@ -1,7 +1,7 @@
 """
 BigQuery on this machine: the pip package bqemulator (REST over DuckDB), with what it lacks mended.
 
-Run with the emulators' own Python (see `local/google.py`):  python -m local.emulators.bigquery FOLDER PORT GCS
+Run with the emulators' own Python (see `local/google.py`): python -m local.emulators.bigquery FOLDER PORT GCS [ADDRESS]
 
 Tables are in FOLDER/bqemulator.duckdb; gs:// names files of the Cloud Storage stand-in's folder. Every mend below says
 what it is for. Limits: no time travel, no extensions of DuckDB (GEOGRAPHY, Avro), no `INSERT ROW` in MERGE, no ASSERT;
@@ -276,11 +276,11 @@ def mend(server: Server) -> None:
 
 def main() -> None:
     """Read the command line and serve until SIGTERM; after SIGKILL, DuckDB's log has what was committed."""
-    folder, port, gcs = sys.argv[1:]
+    folder, port, gcs, *address = sys.argv[1:]
     data = Path(folder).resolve()
     server = Server(
         Settings(
-            rest_host=HOST,
+            rest_host=address[0] if address else HOST,
             rest_port=int(port),
             grpc_host=HOST,
             grpc_port=0,  # nobody asks there

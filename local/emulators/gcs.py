@@ -1,7 +1,7 @@
 """
 Google Cloud Storage on this machine: the pip package gcp-storage-emulator, with its weak parts replaced.
 
-Run with the emulators' own Python (see `local/google.py`):  python -m local.emulators.gcs FOLDER PORT
+Run with the emulators' own Python (see `local/google.py`):  python -m local.emulators.gcs FOLDER PORT [ADDRESS]
 
 The package's routes, buckets, resources, globs and batches are used as they are. What objects are made of is ours:
 requests are answered in threads; content goes from socket to file and from file to socket in blocks; an object changes
@@ -33,6 +33,7 @@ HOST = "127.0.0.1"
 Answer = Callable[[Request, Response, Store], None]
 
 OURS: dict[Callable[..., None], Answer] = {
+    buckets.get: answers.get_bucket,
     buckets.insert: answers.insert_bucket,
     objects.insert: answers.insert,
     objects.upload_partial: answers.add_chunk,
@@ -118,20 +119,20 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on 127.0.0.1."""
+    """Listens on 127.0.0.1, or on the address it is given."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, store: Store) -> None:
+    def __init__(self, port: int, store: Store, address: str = HOST) -> None:
         self.store = store
         self._routes = routes()
-        super().__init__((HOST, port), Handler)
+        super().__init__((address, port), Handler)
 
     def server_bind(self) -> None:
         """Without the look-up of our own name, which can wait for a name server."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def find(self, request: Request) -> Answer:
         """Who answers a request."""
@@ -146,8 +147,8 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     """Read the command line and serve until a signal ends the process, which may be any: nothing is lost."""
-    folder, port = sys.argv[1:]
-    Server(int(port), Store(Path(folder).resolve())).serve_forever()
+    folder, port, *address = sys.argv[1:]
+    Server(int(port), Store(Path(folder).resolve()), *address).serve_forever()
 
 
 if __name__ == "__main__":

@@ -314,6 +314,15 @@ def insert_bucket(request: Request, response: Response, store: Store) -> None:
             response.json(made)
 
 
+def get_bucket(request: Request, response: Response, store: Store) -> None:
+    """A bucket's resource; its absence in the service's words, which the package leaves out."""
+    name = request.params["bucket_name"]
+    with store.lock:
+        if name not in store.buckets:
+            raise Refused(HTTPStatus.NOT_FOUND, f"The specified bucket does not exist: {name}", "notFound")
+        response.json(store.buckets[name])
+
+
 def token(request: Request, response: Response, store: Store) -> None:
     """An OAuth token for whoever asks: nothing here looks at it."""
     response.json({"access_token": "local", "expires_in": 3600, "token_type": "Bearer"})

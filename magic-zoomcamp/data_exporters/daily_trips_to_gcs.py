@@ -1,5 +1,6 @@
-from nyc_taxi.lake import write_slice
+from nyc_taxi.lake import slice_object, write_slice
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_object
 from nyc_taxi.settings import Settings, execution_day
 from pandas import DataFrame
 
@@ -14,7 +15,9 @@ def daily_trips_to_gcs(manifest: DataFrame, *args: object, **kwargs: object) -> 
     """Write the trips picked up on the execution date to YYYY/MM/DD/daily-trips.parquet; return how many."""
     google, day = Settings.from_environment().google, execution_day(kwargs)
     [file] = Manifest.of_frame(manifest).files
-    rows = write_slice(file, day, google, str(kwargs.get("prefix") or ""))
+    prefix = str(kwargs.get("prefix") or "")
+    rows = write_slice(file, day, google, prefix)
+    show_object(f"gs://{google.bucket}/{slice_object(day, prefix)}", rows)
     return DataFrame({"service": [file.service_name], "day": [day.isoformat()], "rows": [rows]})
 
 

@@ -1,5 +1,6 @@
 from nyc_taxi.homework import CleanTrips
 from nyc_taxi.homework_targets import check_days, replace_days
+from nyc_taxi.preview import show
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 
@@ -12,7 +13,9 @@ if "test" not in globals():
 @data_exporter
 def green_taxi_to_gcs(cleaned: DataFrame, *args: object, **kwargs: object) -> DataFrame:
     """Replace the folders green_taxi/lpep_pickup_date=YYYY-MM-DD in the bucket; return what they were made of."""
-    replace_days(CleanTrips.of_frame(cleaned), Settings.from_environment().google)
+    trips = CleanTrips.of_frame(cleaned)
+    replace_days(trips, Settings.from_environment().google)
+    show(trips.batches(), trips.total_kept, trips.path)
     return cleaned
 
 

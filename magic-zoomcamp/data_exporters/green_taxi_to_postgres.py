@@ -1,5 +1,6 @@
 from nyc_taxi.homework import CleanTrips
 from nyc_taxi.homework_targets import check_table, replace_table
+from nyc_taxi.preview import show
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 
@@ -12,7 +13,9 @@ if "test" not in globals():
 @data_exporter
 def green_taxi_to_postgres(cleaned: DataFrame, *args: object, **kwargs: object) -> DataFrame:
     """Replace the table mage.green_taxi as a whole; return what it was made of."""
-    replace_table(CleanTrips.of_frame(cleaned), Settings.from_environment().postgres)
+    trips = CleanTrips.of_frame(cleaned)
+    replace_table(trips, Settings.from_environment().postgres)
+    show(trips.batches(), trips.total_kept, trips.path)
     return cleaned
 
 

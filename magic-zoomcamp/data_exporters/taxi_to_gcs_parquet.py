@@ -1,5 +1,6 @@
 from nyc_taxi.lake import check_month, replace_month
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_manifest
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 
@@ -15,6 +16,7 @@ def taxi_to_gcs_parquet(manifest: DataFrame, *args: object, **kwargs: object) ->
     google = Settings.from_environment().google
     for file in Manifest.of_frame(manifest).files:
         replace_month(file, google)
+    show_manifest(Manifest.of_frame(manifest))
     return manifest
 
 

@@ -1,4 +1,5 @@
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_manifest
 from nyc_taxi.settings import run_context
 from nyc_taxi.staging import stage_trip_file
 from pandas import DataFrame
@@ -12,7 +13,7 @@ if "test" not in globals():
 @data_loader
 def load_api_data(*args: object, **kwargs: object) -> DataFrame:
     """Fetch the trip file of the run's service and month, conform and stage it; return its manifest."""
-    return stage_trip_file(run_context(kwargs)).to_frame()
+    return show_manifest(stage_trip_file(run_context(kwargs))).to_frame()
 
 
 @test

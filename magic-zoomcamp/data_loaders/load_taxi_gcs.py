@@ -1,5 +1,6 @@
 from nyc_taxi import lake
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_manifest
 from nyc_taxi.settings import Settings, service_and_month
 from pandas import DataFrame
 
@@ -13,7 +14,8 @@ if "test" not in globals():
 def load_taxi_gcs(*args: object, **kwargs: object) -> DataFrame:
     """Find the run's service and month in the lake; return its manifest, whose path is the object's."""
     service, month = service_and_month(kwargs)
-    return Manifest((lake.find_month(service, month, Settings.from_environment().google),)).to_frame()
+    found = lake.find_month(service, month, Settings.from_environment().google)
+    return show_manifest(Manifest((found,))).to_frame()
 
 
 @test

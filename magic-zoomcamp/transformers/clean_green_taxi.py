@@ -1,5 +1,6 @@
 from nyc_taxi.homework import CleanTrips, clean
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 
@@ -12,7 +13,9 @@ if "test" not in globals():
 @transformer
 def clean_green_taxi(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:
     """Keep trips with passengers and a distance, add the date, names in snake case; return where they are."""
-    return clean(Manifest.of_frame(manifest), Settings.from_environment().staging_dir).to_frame()
+    trips = clean(Manifest.of_frame(manifest), Settings.from_environment().staging_dir)
+    show(trips.batches(), trips.total_kept, trips.path)
+    return trips.to_frame()
 
 
 @test

@@ -1,4 +1,5 @@
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_manifest
 from nyc_taxi.settings import Settings
 from nyc_taxi.warehouse import StagedMonth, stage_month
 from pandas import DataFrame
@@ -12,7 +13,7 @@ if "test" not in globals():
 @transformer
 def transform_staged_data(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:
     """Have BigQuery load the month beside its table; return both names and the table's lower-case columns."""
-    [file] = Manifest.of_frame(manifest).files
+    [file] = show_manifest(Manifest.of_frame(manifest)).files
     return stage_month(file, Settings.from_environment().google).to_frame()
 
 

@@ -1,4 +1,5 @@
 from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_manifest
 from nyc_taxi.quality import apply_rules
 from nyc_taxi.settings import run_context
 from pandas import DataFrame
@@ -12,7 +13,7 @@ if "test" not in globals():
 @transformer
 def transform_taxi_data(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:
     """Judge every staged row by the run's rules; return the manifest with the outcome."""
-    return apply_rules(Manifest.of_frame(manifest), run_context(kwargs).rules).to_frame()
+    return show_manifest(apply_rules(Manifest.of_frame(manifest), run_context(kwargs).rules)).to_frame()
 
 
 @test

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -10,13 +11,15 @@ import pytest
 from nyc_taxi import audit
 from nyc_taxi.database import connect
 from nyc_taxi.errors import TargetUnavailable
+from nyc_taxi.failures import describe
+from nyc_taxi.failures import record as record_failure
 from nyc_taxi.postgres import replace_month
 from nyc_taxi.settings import PostgresSettings, Settings
 
 from local.generate import trip_path
 from local.trip_server import TripServer
 from tests.conftest import sql
-from tests.library.loading import judged
+from tests.library.loading import judged, wait_for
 
 
 def audit_rows(database: PostgresSettings) -> int:
@@ -113,3 +116,115 @@ def test_without_its_audit_row_the_month_is_not_replaced(settings: Settings, tri
     assert sql(settings.postgres, "SELECT count(*) FROM ny_taxi.yellow_cab_data") == [(old.rows_accepted,)]
     assert audit_rows(settings.postgres) == 1
     assert sql(settings.postgres, r"SELECT relname FROM pg_class WHERE relname LIKE '%\_new'") == []
+
+
+# --- tables of before failures were recorded
+
+OLD_TABLE = """
+CREATE SCHEMA ny_taxi;
+CREATE TABLE ny_taxi.load_audit (load_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+loaded_at timestamptz NOT NULL DEFAULT clock_timestamp(), service text NOT NULL, file_month date NOT NULL,
+origin text NOT NULL, target text NOT NULL, url text NOT NULL, etag text NOT NULL, bytes bigint NOT NULL,
+sha256 text NOT NULL, rules jsonb NOT NULL, rows_read bigint NOT NULL, rows_accepted bigint NOT NULL,
+rows_rejected bigint NOT NULL, rejected jsonb NOT NULL, sums jsonb NOT NULL, columns_dropped jsonb NOT NULL,
+seconds double precision NOT NULL,
+CONSTRAINT rows_conserved CHECK (rows_read = rows_accepted + rows_rejected));
+INSERT INTO ny_taxi.load_audit (loaded_at, service, file_month, origin, target, url, etag, bytes, sha256, rules,
+rows_read, rows_accepted, rows_rejected, rejected, sums, columns_dropped, seconds)
+SELECT '2025-01-01', 'green', date '2019-01-01' + n * interval '1 month', 'dtc', 'ny_taxi.green_cab_data',
+'https://example.org/' || n, '"' || n || '"', n * 1000, 'abc', '["has_passengers"]', 10 + n, 10, n,
+jsonb_build_object('no_passengers', n), '{"total_amount": 1.5}', '[]', 0.25 FROM generate_series(1, 30) n
+"""
+OLD_COLUMNS = ", ".join(["load_id", "loaded_at", *audit.OF_A_LOAD])
+FAILURE = describe(
+    RuntimeError("why"), "a_block", {"pipeline_uuid": "a_pipeline", "pipeline_run_id": 7, "service": "x"}
+)
+
+
+@pytest.fixture
+def old_rows(database: PostgresSettings) -> str:
+    """Every value of the thirty rows of an audit table in its old form, as text."""
+    sql(database, OLD_TABLE)
+    return every_row(database)
+
+
+def every_row(database: PostgresSettings) -> str:
+    rows = f"SELECT {OLD_COLUMNS} FROM ny_taxi.load_audit WHERE load_id <= 30 ORDER BY load_id"
+    [(text,)] = sql(database, f"SELECT string_agg(r::text, E'\\n') FROM ({rows}) r")
+    assert str(text).count("\n") == 29
+    return str(text)
+
+
+def test_a_load_into_an_old_table_loses_no_row_of_it(settings: Settings, trips: TripServer, old_rows: str) -> None:
+    replace_month(judged(settings, trips, "green", "2020-10", "dtc", 300), settings.postgres)
+    assert every_row(settings.postgres) == old_rows
+    assert sql(settings.postgres, "SELECT status, count(*), max(load_id) FROM ny_taxi.load_audit GROUP BY 1") == [
+        ("loaded", 31, 31)
+    ]
+
+
+def test_a_failure_into_an_old_table_loses_no_row_of_it(database: PostgresSettings, old_rows: str) -> None:
+    for _ in range(2):
+        assert record_failure(FAILURE, database)
+    assert every_row(database) == old_rows
+    assert sql(database, "SELECT status, count(*), max(load_id) FROM ny_taxi.load_audit GROUP BY 1 ORDER BY 1") == [
+        ("failed", 2, 32),
+        ("loaded", 30, 30),
+    ]
+
+
+def test_an_old_table_and_a_new_one_end_in_the_same_form(database: PostgresSettings, old_rows: str) -> None:
+    columns = (
+        "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute WHERE attnum > 0 AND "
+        "NOT attisdropped AND attrelid = 'ny_taxi.load_audit'::regclass ORDER BY attname"
+    )
+    rules = (
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c' "
+        "AND conrelid = 'ny_taxi.load_audit'::regclass ORDER BY conname"
+    )
+    record_failure(FAILURE, database)
+    migrated = sql(database, columns), sql(database, rules)
+    assert [name for name, _ in migrated[1]] == ["failures_say_why", "loads_are_complete", "rows_conserved"]
+    sql(database, "DROP TABLE ny_taxi.load_audit")
+    record_failure(FAILURE, database)
+    assert (sql(database, columns), sql(database, rules)) == migrated
+
+
+def test_a_reader_of_an_old_table_delays_a_failure_and_loses_none(database: PostgresSettings, old_rows: str) -> None:
+    with connect(database) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM ny_taxi.load_audit")
+        with ThreadPoolExecutor(1) as pool:
+            recording = pool.submit(record_failure, FAILURE, database)
+            wait_for("a change that waits", lambda: waiting(database) == 1)
+            reader.rollback()
+            assert recording.result(30)
+    assert every_row(database) == old_rows
+    assert audit_rows(database) == 31
+
+
+def waiting(database: PostgresSettings) -> int:
+    [(count,)] = sql(database, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return int(str(count))
+
+
+# --- what no row may be
+
+
+@pytest.mark.parametrize("missing", list(audit.OF_A_LOAD))
+def test_a_load_without_one_of_its_values_is_refused(settings: Settings, trips: TripServer, missing: str) -> None:
+    replace_month(judged(settings, trips, "green", "2020-10", "dtc", 200), settings.postgres)
+    with pytest.raises(TargetUnavailable, match='violates check constraint "loads_are_complete"'):
+        sql(settings.postgres, f"UPDATE ny_taxi.load_audit SET {missing} = NULL")
+
+
+@pytest.mark.parametrize("change", ["error = NULL", "pipeline = NULL", "block = NULL", "status = 'skipped'"])
+def test_a_failure_without_a_reason_is_refused(database: PostgresSettings, change: str) -> None:
+    record_failure(FAILURE, database)
+    with pytest.raises(TargetUnavailable, match='violates check constraint "failures_say_why"'):
+        sql(database, f"UPDATE ny_taxi.load_audit SET {change}")
+
+
+def test_a_failure_cannot_pass_for_a_load(database: PostgresSettings) -> None:
+    record_failure(FAILURE, database)
+    with pytest.raises(TargetUnavailable, match='violates check constraint "loads_are_complete"'):
+        sql(database, "UPDATE ny_taxi.load_audit SET status = 'loaded'")

@@ -13,7 +13,24 @@ FOLDERS = {
     "transformer": "transformers",
     "data_exporter": "data_exporters",
     "custom": "custom",
+    "sensor": "sensors",
+    "conditional": "conditionals",
+    "callback": "callbacks",
 }
+DECORATORS = {"conditional": "condition"}
+"""Where it is not named like the type."""
+BESIDE = ("callbacks", "conditionals")
+"""What Mage runs beside the blocks that it is attached to."""
+WITHOUT_TEST = ("sensor", "conditional", "callback")
+"""They hand nothing on that could be tested."""
+WATCHED = (
+    "all_targets",
+    "api_to_gcs",
+    "api_to_gcs_parameterized",
+    "api_to_postgres",
+    "gcs_to_bigquery",
+    "green_taxi_etl",
+)
 SUFFIXES = {"python": ".py", "sql": ".sql"}
 PIPELINES = sorted(path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml"))
 
@@ -25,7 +42,7 @@ def read(pipeline: str) -> dict[str, Any]:
 
 def blocks() -> Iterator[tuple[str, dict[str, Any]]]:
     for pipeline in PIPELINES:
-        for block in read(pipeline)["blocks"]:
+        for block in (block for part in ("blocks", *BESIDE) for block in read(pipeline)[part]):
             yield pipeline, block
 
 
@@ -43,7 +60,9 @@ def test_a_pipeline_is_described_tagged_and_runs_in_one_process(pipeline: str) -
     assert (metadata["uuid"], metadata["name"], metadata["type"]) == (pipeline, pipeline, "python")
     assert len(metadata["description"]) > 20
     assert len(metadata["tags"]) >= 2
-    assert metadata["run_pipeline_in_one_process"] is True
+    # In one process a child that fails would end the others, and none could run on another machine.
+    has_children = any(block["configuration"].get("dynamic") for block in metadata["blocks"])
+    assert metadata["run_pipeline_in_one_process"] is not has_children
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
@@ -58,16 +77,18 @@ def test_a_pipeline_is_written_in_the_form_that_mage_writes(pipeline: str) -> No
 def test_a_block_has_its_file_with_its_decorator(pipeline: str, block: dict[str, Any]) -> None:
     text = file_of(block).read_text()
     if block["language"] == "python":
-        assert f"\n@{block['type']}\ndef {block['uuid']}(" in text
-        assert f"if '{block['type']}' not in globals():" in text.replace('"', "'")
-        assert "\n@test\n" in text
+        decorator = DECORATORS.get(block["type"], block["type"])
+        when = '("failure")' if decorator == "callback" else ""
+        assert f"\n@{decorator}{when}\ndef {block['uuid']}(" in text
+        assert f"if '{decorator}' not in globals():" in text.replace('"', "'")
+        assert ("\n@test\n" in text) == (block["type"] not in WITHOUT_TEST)
 
 
 @pytest.mark.parametrize(
     ("pipeline", "block"), blocks(), ids=lambda value: value if isinstance(value, str) else value["uuid"]
 )
 def test_a_block_takes_as_many_inputs_as_it_has_blocks_above_it(pipeline: str, block: dict[str, Any]) -> None:
-    if block["language"] != "python":
+    if block["language"] != "python" or f"{block['type']}s" in BESIDE:
         return
     signature = file_of(block).read_text().split(f"def {block['uuid']}(")[1].split(")")[0]
     named = [name for name in signature.split(",") if name.strip() and not name.strip().startswith("*")]
@@ -77,11 +98,47 @@ def test_a_block_takes_as_many_inputs_as_it_has_blocks_above_it(pipeline: str, b
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_every_edge_is_named_at_both_ends(pipeline: str) -> None:
-    by_name = {block["uuid"]: block for block in read(pipeline)["blocks"]}
+    # Charts are below the block whose output they draw.
+    by_name = {block["uuid"]: block for key in ("blocks", "widgets") for block in read(pipeline)[key]}
     down = {(name, below) for name, block in by_name.items() for below in block["downstream_blocks"]}
     up = {(above, name) for name, block in by_name.items() for above in block["upstream_blocks"]}
     assert down == up
-    assert len(by_name) == 1 or len(down) >= len(by_name) - 1
+    blocks_alone = {block["uuid"] for block in read(pipeline)["blocks"]}
+    edges = {edge for edge in down if edge[1] in blocks_alone}
+    assert len(blocks_alone) == 1 or len(edges) >= len(blocks_alone) - 1
+
+
+@pytest.mark.parametrize("pipeline", WATCHED)
+def test_a_failure_of_any_block_is_recorded(pipeline: str) -> None:
+    [callback] = read(pipeline)["callbacks"]
+    assert callback["uuid"] == "record_failure"
+    assert callback["upstream_blocks"] == [block["uuid"] for block in read(pipeline)["blocks"]]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "sensor"),
+    [
+        ("api_to_postgres", "trip_file_published"),
+        ("api_to_gcs", "trip_file_published"),
+        ("gcs_to_bigquery", "month_in_lake"),
+    ],
+)
+def test_a_sensor_comes_first_waits_once_and_by_hand_not_at_all(pipeline: str, sensor: str) -> None:
+    metadata = read(pipeline)
+    first, second = metadata["blocks"][:2]
+    assert (first["uuid"], first["upstream_blocks"], second["upstream_blocks"]) == (sensor, [], [sensor])
+    # A wait that was in vain must not begin anew: the project's retries are for what is gone in a minute.
+    assert first["retry_config"] == {"retries": 0}
+    assert metadata["variables"]["wait_hours"] == 0
+
+
+def test_the_condition_is_asked_before_anything_else_runs() -> None:
+    attached = {pipeline: read(pipeline)["conditionals"] for pipeline in PIPELINES}
+    [condition] = attached.pop("api_to_postgres")
+    assert not any(attached.values())
+    assert condition["uuid"] == "month_is_new"
+    assert condition["upstream_blocks"] == [read("api_to_postgres")["blocks"][0]["uuid"]]
+    assert read("api_to_postgres")["variables"]["force"] is False
 
 
 def test_every_block_file_belongs_to_a_pipeline() -> None:
@@ -90,6 +147,21 @@ def test_every_block_file_belongs_to_a_pipeline() -> None:
         path for folder in FOLDERS.values() for path in (PROJECT / folder).iterdir() if path.suffix in SUFFIXES.values()
     }
     assert there == used
+
+
+def test_every_chart_has_its_file_and_every_file_its_chart() -> None:
+    charts = [chart for pipeline in PIPELINES for chart in read(pipeline)["widgets"]]
+    assert {chart["uuid"] for chart in charts} == {path.stem for path in (PROJECT / "charts").glob("*.py")}
+    assert {(chart["type"], chart["language"]) for chart in charts} == {("chart", "python")}
+
+
+def test_a_chart_draws_what_its_code_names() -> None:
+    for pipeline in PIPELINES:
+        for chart in read(pipeline)["widgets"]:
+            text = (PROJECT / "charts" / f"{chart['uuid']}.py").read_text()
+            configuration = chart["configuration"]
+            named = chart["upstream_blocks"] or [configuration["x"], configuration["y"]]
+            assert f"\n{', '.join(named)} = " in text, (pipeline, chart["uuid"])
 
 
 def test_triggers_are_inactive_until_a_person_turns_them_on() -> None:

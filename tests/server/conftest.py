@@ -1,15 +1,17 @@
-"""A real Mage server for the tests: on a copy of the project, with Postgres for its metadata, as in production."""
+"""A real Mage server for the tests, on a copy of the project with Postgres for its metadata; a browser on its UI."""
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from nyc_taxi.settings import PostgresSettings
+from playwright.sync_api import Browser, BrowserContext
 
+from local.browser import MageUi, chromium, find_chromium, new_context
 from local.google import GoogleServer
 from local.mage_api import MageApi
 from local.mage_server import OWNER_EMAIL, MageServer
@@ -109,3 +111,43 @@ def mage(
         with MageServer(env, free_port(), project, log, "a-password", "a-secret") as running:
             api = MageApi(running.url, OWNER_EMAIL, running.password)
             yield Mage(running, api, checkout, trips, server, messages)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the session, where the system has one."""
+    if find_chromium() is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium fonts-liberation")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def signed_in(browser: Browser, mage: Mage) -> Iterator[BrowserContext]:
+    """The profile of a person who has signed in, once, through the form."""
+    context = new_context(browser, mage.server.url)
+    page = context.new_page()
+    tab = MageUi(page)
+    tab.sign_in(OWNER_EMAIL, mage.server.password)
+    tab.expect_signed_in()
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def ui(signed_in: BrowserContext) -> Iterator[MageUi]:
+    """A new tab of the signed-in person."""
+    page = signed_in.new_page()
+    yield MageUi(page)
+    page.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say with a failure what the tab showed, and where its picture is."""
+    report = yield
+    tab = getattr(item, "funcargs", {}).get("ui")
+    if report.when == "call" and report.failed and isinstance(tab, MageUi):
+        report.sections.append(("the tab", tab.look(item.funcargs["tmp_path"])))
+    return report

@@ -4,6 +4,10 @@
 class TaxiError(Exception):
     """Base of every error that this library raises on purpose; its message is meant for a person."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook, and with it Mage's editor, shows: the message; a run's log has the whole traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UnknownName(TaxiError):
     """A service, month, origin, rule or setting that does not exist; raised before anything is fetched."""

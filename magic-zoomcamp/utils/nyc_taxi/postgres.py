@@ -127,12 +127,12 @@ def check_month(file: StagedFile, settings: PostgresSettings) -> None:
 
 def _ensure_tables(cursor: Cursor, schema: str) -> None:
     """Create what is missing for any service, and add the columns that TLC added since."""
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.{audit.AUDIT_TABLE}",))
     tables = [table for service in SERVICES.values() for table in _tables(service, schema)]
-    if cursor.fetchone() == (True,) and all(set(table.columns) <= _column_names(cursor, table) for table in tables):
+    complete = all(set(table.columns) <= _column_names(cursor, table) for table in tables)
+    if complete and audit.is_current(cursor, schema):
         return
     ensure_schema(cursor, schema)
-    cursor.execute(audit.ddl(schema))
+    audit.ensure(cursor, schema)
     for table in tables:
         _ensure_table(cursor, table)
 

@@ -6,6 +6,7 @@ Columns, units and codes are those of TLC's data dictionaries
 distances miles, amounts USD, places the taxi zones 1 to 265.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,9 @@ TIME, TEXT = pa.timestamp("us"), pa.string()
 SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
 
 Column = tuple[str, pa.DataType, str]
+
+TOTAL, DRIVER_PAY = "total_amount", "driver_pay"
+"""Amounts that are no part of what a passenger pays: the sum of the parts, and what the driver gets of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,31 @@ class Service:
     def schema(self) -> pa.Schema:
         """The canonical Arrow schema, every column nullable."""
         return pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in self.columns])
+
+    @property
+    def distance(self) -> str | None:
+        """The column of the trip's length in miles; None where the service has none (fhv)."""
+        return next((name for name, _, text in self.columns if text.startswith("miles")), None)
+
+    @property
+    def amounts(self) -> dict[str, str]:
+        """The columns in USD, the fare first, with what they are; empty where the service has none (fhv)."""
+        return {name: text.removeprefix("USD, ") for name, _, text in self.columns if text.startswith("USD")}
+
+    @property
+    def fare(self) -> str | None:
+        """The column of the fare in USD, without fees, taxes and tips; None where the service has none."""
+        return next(iter(self.amounts), None)
+
+    @property
+    def paid(self) -> tuple[str, ...]:
+        """The columns whose sum, in USD, is what a passenger paid, as far as it is recorded."""
+        return (TOTAL,) if TOTAL in self.amounts else tuple(name for name in self.amounts if name != DRIVER_PAY)
+
+    def words(self, column: str) -> dict[int, str]:
+        """What the codes of a column mean, as its description has it (`1 card, 2 cash`); empty without the column."""
+        [text] = [text for name, _, text in self.columns if name == column] or [""]
+        return {int(code): word for code, word in re.findall(r"(\d+) ([^,]+)", text)}
 
 
 def _metered(prefix: str, *more: Column) -> tuple[Column, ...]:
@@ -192,23 +221,62 @@ def service_named(name: str) -> Service:
 
 @dataclass(frozen=True)
 class Origin:
-    """One place that publishes trip files, and what it publishes."""
+    """One place that publishes a file per month and service, and what it publishes."""
 
     name: str
-    suffix: str
+    base_url: str
+    """What the names of its files are appended to."""
+    mirror: str
+    """The variable of the environment that names another address, laid out like it."""
+    file: str
+    """The name of a file, with {service} and {month}; as it ends, it is read: .csv.gz or .parquet."""
     first: Mapping[str, Month]
-    last: Month | None
+    """Per service that it has, the first month."""
+    last: Month | None = None
     """The last month it will ever have; None while it goes on."""
+    late: int = 1
+    """How many months after a month its file usually comes."""
+
+    @property
+    def suffix(self) -> str:
+        """How its files are packed: csv.gz or parquet."""
+        return self.file.rsplit("/", 1)[-1].split(".", 1)[1]
+
+    @property
+    def lateness(self) -> str:
+        """The same in words, for messages."""
+        return {1: "a month", 2: "two months"}.get(self.late, f"{self.late} months")
+
+    def file_of(self, service: Service, month: Month) -> str:
+        """The name of the month's file below the base URL."""
+        return self.file.format(service=service.name, month=month)
 
 
 ORIGINS = {
-    "dtc": Origin("dtc", "csv.gz", dict.fromkeys(SERVICES, Month(2019, 1)), Month(2021, 7)),
-    "tlc": Origin(
-        "tlc",
-        "parquet",
-        {"yellow": Month(2009, 1), "green": Month(2013, 8), "fhv": Month(2015, 1), "fhvhv": Month(2019, 2)},
-        None,
-    ),
+    origin.name: origin
+    for origin in (
+        Origin(
+            name="dtc",
+            base_url="https://github.com/DataTalksClub/nyc-tlc-data/releases/download",
+            mirror="TLC_DTC_BASE_URL",
+            file="{service}/{service}_tripdata_{month}.csv.gz",
+            first=dict.fromkeys(("yellow", "green", "fhv", "fhvhv"), Month(2019, 1)),
+            last=Month(2021, 7),
+        ),
+        Origin(
+            name="tlc",
+            base_url="https://d37ci6vzurychx.cloudfront.net/trip-data",
+            mirror="TLC_PARQUET_BASE_URL",
+            file="{service}_tripdata_{month}.parquet",
+            first={
+                "yellow": Month(2009, 1),
+                "green": Month(2013, 8),
+                "fhv": Month(2015, 1),
+                "fhvhv": Month(2019, 2),
+            },
+            late=2,
+        ),
+    )
 }
 
 

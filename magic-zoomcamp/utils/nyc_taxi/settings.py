@@ -9,18 +9,24 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.months import Month
 from nyc_taxi.quality import rule_named
-from nyc_taxi.services import Origin, Service, origin_named, service_named
+from nyc_taxi.services import ORIGINS, Origin, Service, origin_named, service_named
 
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # https://cloud.google.com/storage/docs/buckets#naming, without the rules that only Google can judge.
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 DATASET = re.compile(r"\w{1,1024}", re.ASCII)
+LONGEST_WAIT_HOURS = 24 * 366
+SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|WEBHOOK|CONNECTION_URL|API_KEY")
+SHORTEST_SECRET = 4
+"""Characters. A switch such as HIDE_API_TRIGGER_TOKEN=1 is no secret, and would hide every 1."""
+_USER_AND_PASSWORD = re.compile(r"(?<=://)[^\s/@]*:[^\s/@]*(?=@)")
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Settings:
     base_urls: Mapping[str, str]
     """Per origin, the address that its file names are appended to."""
     staging_dir: Path
+    reports_dir: Path
     google: GoogleSettings
 
     @classmethod
@@ -95,11 +102,9 @@ class Settings:
                 user=get("POSTGRES_USER", "mage"),
                 password=get("POSTGRES_PASSWORD", ""),
             ),
-            base_urls={
-                "dtc": get("TLC_DTC_BASE_URL", "https://github.com/DataTalksClub/nyc-tlc-data/releases/download"),
-                "tlc": get("TLC_PARQUET_BASE_URL", "https://d37ci6vzurychx.cloudfront.net/trip-data"),
-            },
+            base_urls={origin.name: get(origin.mirror, origin.base_url) for origin in ORIGINS.values()},
             staging_dir=Path(get("STAGING_DIR", ".local/staging")).resolve(),
+            reports_dir=Path(get("REPORTS_DIR", ".local/reports")).resolve(),
             google=GoogleSettings(
                 bucket=bucket,
                 project=get("GOOGLE_CLOUD_PROJECT", ""),
@@ -150,11 +155,45 @@ def service_and_month(variables: Mapping[str, object]) -> tuple[Service, Month]:
 
 
 def execution_day(variables: Mapping[str, object]) -> date:
-    """The day of the run's execution_date; UnknownName when the run has none."""
+    """The day of the run: the variable day, else the execution_date; UnknownName when the run has neither."""
     when = _execution_date(variables)
     if when is None:
         raise UnknownName("no execution_date: give it as YYYY-MM-DD, or run by a trigger or a backfill")
     return date(when.year, when.month, when.day)
+
+
+def longest_wait(variables: Mapping[str, object]) -> timedelta:
+    """
+    How long a sensor of the run waits: the variable wait_hours, none when it is empty.
+
+    UnknownName for what is no number of hours from 0 to a year.
+    """
+    text = _text(variables.get("wait_hours"), "0")
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1
+    if not 0 <= hours <= LONGEST_WAIT_HOURS:
+        raise UnknownName(f"wait_hours {text!r} is not a number of hours from 0 to {LONGEST_WAIT_HOURS:,}, such as 480")
+    return timedelta(hours=hours)
+
+
+def is_forced(variables: Mapping[str, object]) -> bool:
+    """Whether the run loads its month even if nothing is new: the variable force; UnknownName unless true or false."""
+    text = _text(variables.get("force"), "false")
+    if text.lower() not in SWITCH:
+        raise UnknownName(f"force {text!r} is neither true nor false")
+    return SWITCH[text.lower()]
+
+
+def without_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The same text with every password, token and webhook address of the environment, and of any URL, as ***."""
+    found = {value for name, value in environ.items() if SECRET_NAME.search(name.upper())}
+    # The longest first: one secret may be part of another.
+    for secret in sorted(found, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET and secret.lower() not in SWITCH:
+            text = text.replace(secret, "***")
+    return _USER_AND_PASSWORD.sub("***", text)
 
 
 def _text(value: object, default: str = "") -> str:
@@ -179,8 +218,11 @@ def _month(variables: Mapping[str, object]) -> Month:
 
 def _execution_date(variables: Mapping[str, object]) -> date | None:
     name, when = "execution_date", variables.get("execution_date")
+    if _text(variables.get("day")):
+        # A person asks for a day in a form; Mage gives such a run this very moment as its execution_date.
+        name, when = "day", variables["day"]
     # A scheduled run has a pipeline_run_id. Mage's editor has none, and this very moment as its execution_date.
-    if not _text(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
+    elif not _text(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
         default = variables.get("default_date")
         name, when = ("default_date", default) if _text(default) else (name, when)
     if isinstance(when, str) and when.strip():
@@ -192,11 +234,16 @@ def _execution_date(variables: Mapping[str, object]) -> date | None:
 
 
 def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> None:
-    first, last = origin.first[service.name], origin.last
+    first, last = origin.first.get(service.name), origin.last
+    if first is None:
+        others = [other.name for other in ORIGINS.values() if service.name in other.first]
+        raise UnknownName(
+            f"origin {origin.name} has no {service.name}, but {', '.join(others) or 'no other'} has: set it"
+        )
     if month < first or (last and month > last):
         raise UnknownName(
             f"{service.name} {month} does not exist at origin {origin.name}, which has {first} to "
-            f"{last or 'about two months ago'}: choose another month or origin"
+            f"{last or f'about {origin.lateness} ago'}: choose another month or origin"
         )
 
 

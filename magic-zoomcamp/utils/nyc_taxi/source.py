@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from tqdm import tqdm
 
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
 from nyc_taxi.months import Month
+from nyc_taxi.services import ORIGINS
 from nyc_taxi.settings import RunContext
 
 T = TypeVar("T")
@@ -26,6 +28,11 @@ TIMEOUT_SECONDS = (10, 60)
 ATTEMPTS = 5
 LOG_EVERY_SECONDS = 5
 MAGIC = {"csv.gz": b"\x1f\x8b", "parquet": b"PAR1"}
+LARGEST_BYTES = 4 << 30
+"""A larger answer is no trip file: a month of fhvhv, the largest, has some 500 MB."""
+REDIRECTS = 5
+DELIVERS = {"github.com": ".githubusercontent.com"}
+"""Hosts that send their files from hosts of another name."""
 NOT_THERE = (403, 404, 410)
 """TLC's own origin answers 403 for a file that does not exist."""
 
@@ -52,9 +59,8 @@ class Downloaded:
 
 def trip_file_url(run: RunContext) -> str:
     """The address of the run's trip file."""
-    name = f"{run.service.name}_tripdata_{run.month}.{run.origin.suffix}"
-    folder = f"{run.service.name}/" if run.origin.name == "dtc" else ""
-    return f"{run.settings.base_urls[run.origin.name].rstrip('/')}/{folder}{name}"
+    base = run.settings.base_urls[run.origin.name].rstrip("/")
+    return f"{base}/{run.origin.file_of(run.service, run.month)}"
 
 
 def find(run: RunContext) -> Published:
@@ -66,6 +72,8 @@ def find(run: RunContext) -> Published:
         if answer.status_code != 200:
             raise DownloadFailed(f"{url} answered {answer.status_code}: check the base URL")
         size = answer.headers.get("Content-Length")
+        if size and int(size) > LARGEST_BYTES:
+            raise NotATripFile(f"{url} has {int(size):,} bytes, more than any trip file: check the base URL")
         return Published(url, answer.headers.get("ETag", ""), int(size) if size else None)
 
 
@@ -88,24 +96,73 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
     return Downloaded(published, path, size, sha256)
 
 
+def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
+    """
+    A small file and its ETag in one request; None when the origin says that it is still the one of the given ETag.
+
+    Raises NotPublished without such a file, NotATripFile for one of more than a megabyte, DownloadFailed without an
+    answer.
+    """
+
+    def fetch() -> tuple[bytes, str] | None:
+        with _request("GET", url, **({"If-None-Match": etag} if etag else {})) as answer:
+            if answer.status_code == 304:
+                return None
+            if answer.status_code in NOT_THERE:
+                raise NotPublished(f"{url} is not published (answer {answer.status_code}): check the base URL")
+            if answer.status_code != 200:
+                raise DownloadFailed(f"{url} answered {answer.status_code}: check the base URL")
+            content = bytearray()
+            for chunk in answer.iter_content(CHUNK_BYTES):
+                content += chunk
+                if len(content) > CHUNK_BYTES:
+                    raise NotATripFile(f"{url} sends more than {CHUNK_BYTES:,} bytes: check the base URL")
+            return bytes(content), answer.headers.get("ETag", "")
+
+    return _retried(url, fetch)
+
+
 def _not_published(run: RunContext, url: str) -> str:
-    last, usual = run.origin.last, Month.of(date.today()).shift(-2)
-    known = (
-        f"origin {run.origin.name} ends with {last}, newer months are at tlc"
-        if last
-        else f"TLC publishes about two months late; newest usual month is {usual}"
-    )
-    return f"{run.service.name} {run.month} is not published at {run.origin.name} ({url}): {known}"
+    origin = run.origin
+    if origin.last:
+        others = [other.name for other in ORIGINS.values() if run.service.name in other.first and not other.last]
+        known = f"origin {origin.name} ends with {origin.last}, newer months are at {', '.join(others) or 'no other'}"
+    else:
+        usual = Month.of(date.today()).shift(-origin.late)
+        known = f"{origin.name.upper()} publishes about {origin.lateness} late; newest usual month is {usual}"
+    return f"{run.service.name} {run.month} is not published at {origin.name} ({url}): {known}"
 
 
 def _request(method: str, url: str, **headers: str) -> requests.Response:
     # "identity": a server that compresses on the fly would change the size and make Range meaningless.
     headers["Accept-Encoding"] = "identity"
-    answer = requests.request(method, url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=True)
+    for _ in range(REDIRECTS):
+        answer = requests.request(
+            method, url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False
+        )
+        if not answer.is_redirect:
+            break
+        answer.close()
+        url = _redirected(url, answer.headers["Location"])
+    else:
+        raise DownloadFailed(f"{url}: more than {REDIRECTS} redirects; check the base URL")
     if answer.status_code >= 500 or answer.status_code == 429:
         answer.close()
         raise requests.ConnectionError(f"the server answered {answer.status_code}")
     return answer
+
+
+def _redirected(url: str, location: str) -> str:
+    """The address to go on with; DownloadFailed when it is another host's: it could be one that only we can reach."""
+    target = urljoin(url, location)
+    old, new = urlsplit(url), urlsplit(target)
+    host, delivers = str(new.hostname), DELIVERS.get(str(old.hostname))
+    same = (old.scheme, old.netloc) == (new.scheme, new.netloc)
+    if not same and not (
+        new.scheme == "https" and (host == old.hostname or (delivers is not None and host.endswith(delivers)))
+    ):
+        raise DownloadFailed(f"{url} redirects to {new.scheme}://{new.netloc}: if you trust it, make it the base URL")
+    return target
 
 
 def _retried(url: str, action: Callable[[], T]) -> T:
@@ -134,6 +191,7 @@ def _cause(error: BaseException) -> str:
 
 def _fetch(run: RunContext, published: Published, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
+    most = LARGEST_BYTES if published.bytes is None else published.bytes
     if have and have == published.bytes:
         return
     # Without an ETag nothing says that the rest would be of the same file.
@@ -152,6 +210,8 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
                 if out.tell() == 0:
                     _check_start(run, published.url, chunk)
                 out.write(chunk)
+                if out.tell() > most:
+                    break  # judged below; the rest may be without end
         _check_size(published, part)
 
 
@@ -179,6 +239,9 @@ def _with_progress(answer: requests.Response, have: int, published: Published) -
 def _check_size(published: Published, part: Path) -> None:
     """A short answer is a broken line: it is tried again and resumed. A long one is another file."""
     got = part.stat().st_size
+    if published.bytes is None and got > LARGEST_BYTES:
+        part.unlink()
+        raise NotATripFile(f"{published.url} sends more than {LARGEST_BYTES:,} bytes: it is no trip file")
     if published.bytes is not None and got < published.bytes:
         raise requests.ConnectionError(f"{got:,} of {published.bytes:,} bytes arrived")
     if published.bytes is not None and got > published.bytes:

@@ -66,6 +66,7 @@ def _already_staged(note: Path, published: source.Published) -> StagedFile | Non
     same = (staged.url, staged.etag) == (published.url, published.etag)
     if not same or not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
         return None
+    os.utime(note)  # retention goes by when a month was last asked for
     print(f"{staged.url} is unchanged (ETag {staged.etag}): {staged.rows_read:,} rows are staged already", flush=True)
     return staged
 

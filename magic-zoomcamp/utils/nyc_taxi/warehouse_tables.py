@@ -31,7 +31,8 @@ def table_of(service: Service, client: bigquery.Client, google: GoogleSettings) 
     )
     table = bigquery.Table(f"{client.project}.{google.dataset}.{service.table}", schema=[*columns(service), month])
     table.time_partitioning = bigquery.TimePartitioning(type_=bigquery.TimePartitioningType.MONTH, field=FILE_MONTH)
-    table.clustering_fields = [service.pickup.lower(), "pulocationid"]
+    names = {name.lower() for name in service.schema.names}
+    table.clustering_fields = [name for name in (service.pickup.lower(), "pulocationid") if name in names]
     table.description = f"Accepted {service.name} trips by month of trip file; times are NYC wall clock, amounts USD"
     return table
 

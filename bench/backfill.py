@@ -1,0 +1,158 @@
+"""Two years of small months through one Mage server, several at once: seconds, and memory of all of its processes."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+from nyc_taxi.months import Month, month_range
+
+from bench.arena import SERVICE, Arena
+from bench.measure import CommandFailed
+from bench.results import Target
+from local.backfill import look, start
+from local.backfill_plan import plan_backfill
+from local.mage_api import MageApi, MageApiError
+from local.mage_server import OWNER_EMAIL, MageServer
+from local.paths import PROJECT, ROOT
+from local.ports import free_port
+from local.postgres import LocalStackError
+
+FIRST, LAST, QUICK_LAST = Month(2019, 1), Month(2020, 12), Month(2019, 3)
+PARALLEL, ROWS = 4, 1_000
+TICK_SECONDS = "1"
+"""Of Mage's scheduler, which looks every 10 s by default: what is measured is the work, not that pause."""
+LOOK_SECONDS = 0.5
+CALM_SECONDS = 15
+LIMIT_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Figures:
+    """
+    What a backfill took. MB are 10**6 bytes of all processes of the server together.
+
+    Memory that they share counts once (PSS), for a run is a fork of the scheduler.
+    """
+
+    months: int
+    parallel: int
+    completed: int
+    seconds: float
+    idle_mb: float
+    """Before it, when nothing ran."""
+    process_mb: float
+    """The biggest of its processes then."""
+    peak_mb: float
+    after_mb: float
+    """When all runs had ended."""
+
+    @property
+    def limit_mb(self) -> float:
+        """What the peak may be: the idle server, and for each run at once as much as the server's biggest process."""
+        return self.idle_mb + self.parallel * self.process_mb
+
+    def __str__(self) -> str:
+        """Two lines of a report."""
+        return (
+            f"{self.months} months, {self.parallel} at once: {self.seconds:.1f} s, {self.seconds / self.months:.2f} s "
+            f"a month\nMage's processes together: {self.idle_mb:.0f} MB idle, {self.peak_mb:.0f} MB at the peak, "
+            f"{self.after_mb:.0f} MB afterwards"
+        )
+
+    def targets(self) -> list[Target]:
+        """What must be reached."""
+        return [
+            Target("backfill: months that failed", self.months - self.completed, 0, ""),
+            Target("backfill: peak memory of all of Mage", self.peak_mb, self.limit_mb, "MB"),
+            Target("  what is left of it afterwards, over idle", self.after_mb / self.idle_mb, 1.1, "x"),
+        ]
+
+
+class Tree:
+    """Samples the memory of a process and its descendants while the `with` block lasts."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak_mb = 0.0
+        self._pid = pid
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._done.wait(LOOK_SECONDS):
+            self.peak_mb = max(self.peak_mb, sum(sizes_mb(self._pid)))
+
+
+def sizes_mb(pid: int) -> list[float]:
+    """The memory of a process and of each of its descendants now, in MB."""
+    parent = psutil.Process(pid)
+    return [_size(process) / 1e6 for process in (parent, *parent.children(recursive=True))]
+
+
+def measure(given: Mapping[str, str], api: MageApi, pid: int) -> tuple[int, Figures]:
+    """Run a backfill on a server that does nothing else, to its end; its number in Mage, and what it took."""
+    plan = plan_backfill(given, api)
+    idle = sizes_mb(pid)
+    began = time.monotonic()
+    with Tree(pid) as tree:
+        number = start(plan, api)
+        while not (now := look(number, api)).ended and time.monotonic() - began < LIMIT_SECONDS:
+            time.sleep(LOOK_SECONDS)
+        seconds = time.monotonic() - began
+    calm = time.monotonic() + CALM_SECONDS
+    while len(after := sizes_mb(pid)) > len(idle) and time.monotonic() < calm:
+        time.sleep(LOOK_SECONDS)
+    completed = now.number("completed")
+    return number, Figures(
+        len(now.runs), plan.parallel, completed, seconds, sum(idle), max(idle), tree.peak_mb, sum(after)
+    )
+
+
+def on_a_server(arena: Arena, quick: bool) -> Figures:
+    """Make the months' files, start a server for them, and measure; CommandFailed when the server does not answer."""
+    last = QUICK_LAST if quick else LAST
+    _generate(arena.trips.folder, last)
+    folder = arena.folder / "backfill"
+    # A copy: Mage writes into the pipelines that it runs.
+    project = Path(shutil.copytree(PROJECT, folder / PROJECT.name))
+    env = arena.environ(folder) | {"SCHEDULER_TRIGGER_INTERVAL": TICK_SECONDS}
+    given = {"pipeline": "api_to_postgres", "service": SERVICE, "from": str(FIRST), "to": str(last)}
+    given |= {"parallel": str(PARALLEL), "force": "true"}
+    try:
+        with MageServer(env, free_port(), project, folder / "mage.log", "benchmark", "benchmark") as server:
+            _, figures = measure(given, MageApi(server.url, OWNER_EMAIL, server.password), server.pid)
+    except (LocalStackError, MageApiError) as error:
+        raise CommandFailed(str(error)) from None
+    return figures
+
+
+def _generate(folder: Path, last: Month) -> None:
+    """In a process of its own: ours stays small, and with it every measured child."""
+    wanted = [str(month) for month in month_range(FIRST, last)]
+    code = (
+        "import sys; from pathlib import Path; from local.generate import generate\n"
+        f"for month in sys.argv[2:]: generate({SERVICE!r}, month, 'dtc', {ROWS}, Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder), *wanted], cwd=ROOT, check=True)
+
+
+def _size(process: psutil.Process) -> int:
+    try:
+        memory = process.memory_full_info()
+        return int(getattr(memory, "pss", memory.rss))  # only Linux knows what is shared
+    except psutil.Error:  # it ended
+        return 0

@@ -1,0 +1,199 @@
+"""
+The start of a container: checks, the project from git, and then Mage in the place of this process.
+
+Usage: python -m local.container [COMMAND ...]
+
+Without a command, Mage's server. With one, that command in the environment of the server, for example
+`docker compose exec magic python -m local.container mage run magic-zoomcamp api_to_postgres --test`.
+"""
+
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from local import container_google, triggers_on
+from local.git_remote import Remote, remote_of
+from local.git_sync import Checkout
+from local.mage_server import OWNER_EMAIL, QUIET, keep_machine_paths_out_of_git, kept_secret, metadata_url
+from local.paths import PROJECT, ROOT, local_dir
+from local.postgres import LocalStackError
+from local.production import is_production, refusals
+from local.refusal import StartRefused
+
+PORT = "6789"
+DATABASE_SECONDS = 60
+ALWAYS = {
+    **QUIET,
+    "DISABLE_AUTO_BROWSER_OPEN": "1",
+    "DISABLE_TERMINAL": "1",
+    "HIDE_API_TRIGGER_TOKEN": "1",
+    "REQUIRE_USER_AUTHENTICATION": "1",
+}
+"""What every server has, unless its environment says otherwise."""
+# Code comes from git or with the image: an edit in the web UI of a production server would be lost.
+IN_PRODUCTION = {"DISABLE_NOTEBOOK_EDIT_ACCESS": "1", "REQUIRE_USER_PERMISSIONS": "1"}
+WITH_GIT = {
+    "GIT_ENABLE_GIT_INTEGRATION": "1",
+    "GIT_SYNC_ON_START": "0",  # done here, where it can be seen to work
+    # Mage calls pip after every sync. What is installed stays; what is missing needs a new image, not a download.
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INDEX": "1",
+    "PIP_QUIET": "1",
+}
+# Mage would write the token into the repository's address; git has it from `Remote.environment`.
+NOT_FOR_MAGE = ("GIT_ACCESS_TOKEN", "GIT_KNOWN_HOSTS", "GIT_SSH_PRIVATE_KEY")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What to run, where, in which environment."""
+
+    command: list[str]
+    project: Path
+    env: dict[str, str]
+
+
+def prepared(given: Mapping[str, str], command: list[str]) -> Start:
+    """Make everything ready for the server, or for a command beside it; StartRefused with a line per thing to mend."""
+    # Compose hands over every line of .env; an empty one means that nothing is set.
+    env = {name: value for name, value in given.items() if value}
+    if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:
+        env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
+    if found := refusals(env):
+        raise StartRefused("\n".join(found))
+    production, serves = is_production(env), not command
+    data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
+    home = data / "home"  # whoever we are, this is ours to write
+    home.mkdir(parents=True, exist_ok=True)
+    env |= {"HOME": str(home), "STAGING_DIR": env.get("STAGING_DIR") or str(data / "staging")}
+    env = {**ALWAYS, **(IN_PRODUCTION if production else {}), "REPORTS_DIR": str(data / "reports"), **env}
+    if not production:
+        _own_secrets(env)
+    remote = remote_of(env)
+    project = _from_git(remote, env, home, sync=serves) if remote else PROJECT
+    # Before the library that came with the image: the project's own is the one its blocks were written for.
+    env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
+    _warn_of_read_only(project)
+    container_google.choose(env, data)
+    env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
+    if serves:
+        for line in triggers_on.lost(env["MAGE_DATABASE_CONNECTION_URL"], project):
+            say(f"WARNING {line}")
+        command = ["mage", "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
+    return Start(command, project, env)
+
+
+def say(line: str) -> None:
+    """One line of the container's log."""
+    print(line, flush=True)
+
+
+def _split(path: str | None) -> list[str]:
+    return [part for part in (path or "").split(os.pathsep) if part]
+
+
+def _own_secrets(env: dict[str, str]) -> None:
+    """The sign-in of a server on one's own machine: made at the first start, kept with Mage's data, said once."""
+    env.setdefault("DEFAULT_OWNER_EMAIL", OWNER_EMAIL)
+    env.setdefault("DEFAULT_OWNER_USERNAME", "owner")
+    env.setdefault("MAGE_PUBLIC_HOST", f"http://localhost:{env.get('MAGE_HOST_PORT', PORT)}")
+    if "DEFAULT_OWNER_PASSWORD" not in env:
+        path = local_dir() / "owner.password"
+        first = not path.exists()
+        env["DEFAULT_OWNER_PASSWORD"] = kept_secret(path.name)
+        word = f"with {env['DEFAULT_OWNER_PASSWORD']}" if first else f"with the password of {path}"
+        say(f"{env['MAGE_PUBLIC_HOST']}  sign in as {env['DEFAULT_OWNER_EMAIL']} {word}")
+    if "JWT_SECRET" not in env:
+        env["JWT_SECRET"] = kept_secret("jwt.secret")
+
+
+def _from_git(remote: Remote, env: dict[str, str], home: Path, *, sync: bool) -> Path:
+    """The project in a checkout of the remote, which `env` then lets Mage follow."""
+    folder = Path(env.get("GIT_REPO_PATH") or home.parent / "repository").resolve()
+    for name in NOT_FOR_MAGE:
+        env.pop(name, None)
+    for_git = remote.environment(home, folder)
+    env.setdefault("GIT_SYNC_ON_PIPELINE_RUN", "1")
+    env |= {**WITH_GIT, **for_git, "GIT_REPO_PATH": str(folder), "GIT_BRANCH": remote.branch}
+    env |= {"GIT_AUTH_TYPE": "ssh" if remote.uses_ssh else "https", "GIT_REPO_LINK": remote.link}
+    project = folder / PROJECT.name
+    if sync:
+        remote.prepare(home)
+        Checkout(folder, remote, env).sync(say)
+        keep_machine_paths_out_of_git(project)
+        _warn_of_requirements(folder / "requirements.txt", ROOT / "requirements.txt")
+    elif not project.is_dir():
+        raise StartRefused(f"{project} is not there: start the server first, which clones it")
+    return project
+
+
+def _warn_of_requirements(wanted: Path, installed: Path) -> None:
+    """Packages are the image's: say so when the repository asks for others."""
+    if not wanted.exists() or not installed.exists() or _digest(wanted) == _digest(installed):
+        return
+    asked, here = (
+        dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", path.read_text(), re.MULTILINE)) for path in (wanted, installed)
+    )
+    changes = [
+        f"{name} {here.get(name, 'missing')} -> {asked.get(name, 'gone')}"
+        for name in sorted(asked.keys() | here.keys())
+        if asked.get(name) != here.get(name)
+    ]
+    listed = ", ".join(changes) or "only hashes or comments"
+    say(f"WARNING requirements.txt changed since this image was built ({listed}): build and deploy a new image")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _warn_of_read_only(project: Path) -> None:
+    if not os.access(project, os.W_OK):
+        say(
+            f"WARNING {project} belongs to user {project.stat().st_uid}, and Mage runs as {os.getuid()}: pipelines "
+            "run, but the web UI cannot save. Put MAGE_UID=<your user id, see `id -u`> into .env and start again"
+        )
+
+
+def _database(env: Mapping[str, str]) -> str:
+    """Where Mage keeps its metadata; a file beside its data when no Postgres is named."""
+    if not env.get("MAGE_DATABASE_CONNECTION_URL") and not env.get("POSTGRES_HOST"):
+        return f"sqlite:///{env['MAGE_DATA_DIR']}/mage-ai.db"
+    values = {"POSTGRES_PORT": "5432", "POSTGRES_DBNAME": "mage", "POSTGRES_USER": "mage", **env}
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while True:
+        try:
+            return metadata_url(values)
+        except psycopg2.OperationalError as error:
+            said = " ".join(str(error).split())
+            if "authentication failed" in said:
+                raise StartRefused(
+                    f"Postgres refuses user {values['POSTGRES_USER']}: {said}. Its password is that of its first "
+                    "start: set POSTGRES_PASSWORD to that one again, or change it there (ALTER USER)"
+                ) from None
+            if time.monotonic() > deadline:
+                raise StartRefused(f"Postgres does not answer: {said}. Start it, or correct POSTGRES_HOST") from None
+            time.sleep(1)
+
+
+def main() -> int:
+    """Become Mage, or the command, and never return; 1 with a line per reason when that must not be."""
+    try:
+        start = prepared(os.environ, sys.argv[1:])
+        os.chdir(start.project.parent)
+        os.execvpe(start.command[0], start.command, start.env)  # noqa: S606  # no shell, and nothing to come back to
+    except (StartRefused, LocalStackError) as refused:
+        for line in str(refused).splitlines():
+            print(f"REFUSED  {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

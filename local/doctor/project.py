@@ -1,0 +1,89 @@
+"""The doctor's checks of what the project reaches: Postgres, the git remote, the triggers."""
+
+import os
+import subprocess
+
+from nyc_taxi.database import connect
+from nyc_taxi.errors import TaxiError
+from nyc_taxi.settings import Settings
+
+from local import stack
+from local.doctor.finding import Check, NotNeeded, Settled, Wrong
+from local.mage_api import MageApiError
+from local.mage_server import scheduler_runs
+from local.paths import PROJECT, ROOT
+from local.postgres import HOST
+from local.reach_mage import DEFAULT_PORT, reach_mage
+from local.triggers import compare
+
+GIT_SECONDS = 15
+
+
+def postgres(env: Settled) -> str:
+    """The configured server, with the rights to load; this machine's own when none is configured."""
+    if "POSTGRES_HOST" not in env:
+        server = stack.status().postgres
+        return f"runs at {server.host}:{server.port}" if server else "this machine's own starts with the first command"
+    try:
+        settings = Settings.from_environment(env).postgres
+        with connect(settings) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT has_database_privilege(current_database(), 'CREATE') OR has_schema_privilege(oid, 'CREATE') "
+                "FROM (SELECT to_regnamespace(%s) AS oid) AS named",
+                (settings.schema,),
+            )
+            if cursor.fetchone() != (True,):
+                raise Wrong(
+                    f"{settings.user} may not create schema {settings.schema} on {settings.where}: "
+                    f"GRANT CREATE ON DATABASE {settings.dbname} TO {settings.user}"
+                )
+    except TaxiError as error:
+        raise Wrong(str(error)) from None
+    return f"{settings.user} may load into {settings.where}, schema {settings.schema}"
+
+
+def git_remote(env: Settled) -> str:
+    """The repository that an instance follows."""
+    remote = env.get("GIT_REPO_LINK") or _git("remote", "get-url", "origin")
+    if not remote:
+        raise NotNeeded("this checkout has no remote: only git-sync needs one")
+    shown = remote.rsplit("@", 1)[-1]  # without a token that somebody wrote into it
+    try:
+        answer = subprocess.run(
+            ["git", "ls-remote", "--exit-code", remote, "HEAD"],
+            cwd=ROOT,
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"},
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Wrong(f"{shown} does not answer in {GIT_SECONDS} s: check the network") from None
+    if answer.returncode != 0:
+        said = (answer.stderr.strip().splitlines() or ["it has no branch"])[-1].replace(remote, shown)
+        raise Wrong(f"{shown}: {said}; check the address and the right to read it")
+    return f"{shown} answers"
+
+
+def _git(*arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+def triggers(env: Settled) -> str:
+    """The triggers in code and those of the Mage that runs."""
+    url = env.get("MAGE_URL") or f"http://{HOST}:{env.get('MAGE_HOST_PORT', DEFAULT_PORT)}"
+    if not scheduler_runs(url):
+        raise NotNeeded(f"no Mage runs at {url}: nothing to compare with")
+    try:
+        with reach_mage(env) as reached:
+            compared = compare(PROJECT, reached.api, env.get("ENV", "dev"))
+    except MageApiError as error:
+        raise Wrong(str(error)) from None
+    if differing := [f"{row.pipeline}/{row.trigger} {row.state}" for row in compared if row.state.differs]:
+        raise Wrong(f"{', '.join(differing)}: make triggers says more")
+    return f"{len(compared)} as in code"
+
+
+CHECKS: dict[str, Check] = {"postgres": postgres, "git remote": git_remote, "triggers": triggers}

@@ -1,0 +1,99 @@
+"""Whether a Mage project can run as it stands: what git may bring that Mage would only find out at run time."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDERS = {
+    "callback": "callbacks",
+    "conditional": "conditionals",
+    "custom": "custom",
+    "data_exporter": "data_exporters",
+    "data_loader": "data_loaders",
+    "sensor": "sensors",
+    "transformer": "transformers",
+}
+"""Where Mage keeps the files of a kind of block; other kinds have no file of their own, or may lack it."""
+SUFFIXES = {"python": ".py", "sql": ".sql", "r": ".r", "yaml": ".yaml"}
+# Mage renders its YAML through Jinja before it reads it.
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+def faults(project: Path) -> list[str]:
+    """
+    What would keep pipelines of the folder `project` from running, a line each that names the file; [] when nothing.
+
+    Every YAML of the project and its pipelines must parse, every block that a pipeline names must have its file, and
+    every Python file must compile. Nothing of the project is run.
+    """
+    if not (project / "metadata.yaml").is_file():
+        return [f"{project.name}/metadata.yaml is missing: that is no Mage project"]
+    pipelines = sorted(project.glob("pipelines/*/metadata.yaml"))
+    if not pipelines:
+        return [f"{project.name}/pipelines has no pipeline"]
+    found: list[str] = []
+    for path in (project / "metadata.yaml", project / "io_config.yaml"):
+        found += _unreadable(project, path) if path.exists() else []
+    for path in pipelines:
+        found += _unreadable(project, path) or list(_without_file(project, path))
+    for path in sorted(project.glob("pipelines/*/triggers.yaml")):
+        found += _unreadable(project, path)
+    for path in sorted(project.rglob("*.py")):
+        found += _uncompilable(project, path)
+    return found
+
+
+def _unreadable(project: Path, path: Path) -> list[str]:
+    try:
+        if isinstance(_load(path), dict):
+            return []
+        why = "holds no keys"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+    return [f"{path.relative_to(project)}: {why}"]
+
+
+def _load(path: Path) -> Any:
+    return yaml.safe_load(_JINJA.sub("x", path.read_text(encoding="utf-8")))
+
+
+def _without_file(project: Path, path: Path) -> Iterator[str]:
+    """The blocks of a pipeline whose file is not there."""
+    pipeline = _load(path)
+    for section in ("blocks", "callbacks", "conditionals"):
+        for block in pipeline.get(section) or []:
+            if not isinstance(block, dict) or "uuid" not in block:
+                yield f"{path.relative_to(project)}: {section} holds something that is no block: {block!r}"
+            elif missing := _missing_file(project, block):
+                yield f"{path.relative_to(project)}: block {block['uuid']} has no file {missing}"
+
+
+def _missing_file(project: Path, block: dict[str, Any]) -> str | None:
+    """The file that a block should have, if it is not there."""
+    if block.get("replicated_block"):
+        return None  # its file is that of another block
+    configuration = block.get("configuration") or {}
+    named = (configuration.get("file_source") or {}).get("path") or configuration.get("file_path")
+    if not named:
+        folder, suffix = FOLDERS.get(str(block.get("type"))), SUFFIXES.get(str(block.get("language")))
+        if folder is None or suffix is None:
+            return None
+        named = f"{folder}/{block['uuid']}{suffix}"
+    # Mage counts such a path from the project or from the folder above it.
+    return None if any((base / named).is_file() for base in (project, project.parent)) else str(named)
+
+
+def _uncompilable(project: Path, path: Path) -> list[str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        return [f"{path.relative_to(project)}{line}: {what}"]
+    return []

@@ -1,0 +1,27 @@
+from nyc_taxi.manifest import Manifest
+from nyc_taxi.postgres import check_month, replace_month
+from nyc_taxi.preview import show_manifest
+from nyc_taxi.settings import Settings
+from pandas import DataFrame
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
+
+
+@data_exporter
+def month_exporter(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:  # name it like the block
+    """Replace each file's month in Postgres, as a whole; return the manifest."""
+    postgres = Settings.from_environment().postgres
+    for file in Manifest.of_frame(manifest).files:
+        replace_month(file, postgres)
+    show_manifest(Manifest.of_frame(manifest))
+    return manifest
+
+
+@test
+def postgres_holds_what_the_manifest_counts(manifest: DataFrame, *args: object) -> None:
+    postgres = Settings.from_environment().postgres
+    for file in Manifest.of_frame(manifest).files:
+        check_month(file, postgres)

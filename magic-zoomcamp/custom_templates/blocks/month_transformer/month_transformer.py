@@ -1,0 +1,22 @@
+from nyc_taxi.manifest import Manifest
+from nyc_taxi.preview import show_manifest
+from nyc_taxi.quality import apply_rules
+from nyc_taxi.settings import run_context
+from pandas import DataFrame
+
+if "transformer" not in globals():
+    from mage_ai.data_preparation.decorators import transformer
+if "test" not in globals():
+    from mage_ai.data_preparation.decorators import test
+
+
+@transformer
+def month_transformer(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:  # name it like the block
+    """Judge every staged row by the run's rules, which are functions in nyc_taxi.quality; return the outcome."""
+    return show_manifest(apply_rules(Manifest.of_frame(manifest), run_context(kwargs).rules)).to_frame()
+
+
+@test
+def every_row_read_is_accepted_or_rejected(manifest: DataFrame, *args: object) -> None:
+    for file in Manifest.of_frame(manifest).files:
+        assert file.rows_accepted + file.rows_rejected == file.rows_read > 0, file

@@ -1,0 +1,162 @@
+# What a plan refuses, before anything is made.
+
+mock_provider "google" {}
+
+variables {
+  project_id  = "my-project"
+  owner_email = "me@example.org"
+  image       = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi:1"
+}
+
+run "no_image" {
+  command         = plan
+  expect_failures = [google_cloud_run_v2_service.mage]
+  variables {
+    image = null
+  }
+}
+
+run "mages_own_image_which_has_no_project" {
+  command         = plan
+  expect_failures = [google_cloud_run_v2_service.mage]
+  variables {
+    image = "us-central1-docker.pkg.dev/my-project/hub/mageai/mageai:0.9.80"
+  }
+}
+
+run "an_image_that_cloud_run_cannot_read" {
+  command         = plan
+  expect_failures = [var.image]
+  variables {
+    image = "ghcr.io/me/nyc-taxi:1"
+  }
+}
+
+run "the_latest_image" {
+  command         = plan
+  expect_failures = [var.image]
+  variables {
+    image = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi:latest"
+  }
+}
+
+run "an_image_without_a_tag" {
+  command         = plan
+  expect_failures = [var.image]
+  variables {
+    image = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi"
+  }
+}
+
+run "mages_default_owner" {
+  command         = plan
+  expect_failures = [var.owner_email]
+  variables {
+    owner_email = "Admin@admin.com"
+  }
+}
+
+run "everyone_as_a_member" {
+  command         = plan
+  expect_failures = [var.members]
+  variables {
+    members = ["allUsers"]
+  }
+}
+
+run "a_sign_in_page_for_nobody" {
+  command         = plan
+  expect_failures = [var.members]
+  variables {
+    access = "iap"
+  }
+}
+
+run "a_load_balancer_without_a_domain" {
+  command         = plan
+  expect_failures = [var.load_balancer]
+  variables {
+    access = "load_balancer"
+  }
+}
+
+run "a_token_in_the_address_of_the_repository" {
+  command         = plan
+  expect_failures = [var.git]
+  variables {
+    git = { url = "https://me:a-token@github.com/me/my-trips.git" }
+  }
+}
+
+run "ssh_without_the_hosts_key" {
+  command         = plan
+  expect_failures = [var.git]
+  variables {
+    git = { url = "git@github.com:me/my-trips.git", ssh_key_secret = "git-key" }
+  }
+}
+
+run "a_key_for_https" {
+  command         = plan
+  expect_failures = [var.git]
+  variables {
+    git = { url = "https://github.com/me/my-trips.git", ssh_key_secret = "git-key" }
+  }
+}
+
+run "a_secret_among_the_plain_variables" {
+  command         = plan
+  expect_failures = [var.env]
+  variables {
+    env = { SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/x" }
+  }
+}
+
+run "a_variable_that_turns_sign_in_off" {
+  command         = plan
+  expect_failures = [google_cloud_run_v2_service.mage]
+  variables {
+    env = { REQUIRE_USER_AUTHENTICATION = "0" }
+  }
+}
+
+run "a_variable_that_is_plain_and_secret" {
+  command         = plan
+  expect_failures = [google_cloud_run_v2_service.mage]
+  variables {
+    env        = { SMTP_USER = "me" }
+    secret_env = { SMTP_USER = "smtp-user" }
+  }
+}
+
+run "another_secret_for_the_owner" {
+  command         = plan
+  expect_failures = [var.secret_env]
+  variables {
+    secret_env = { DEFAULT_OWNER_PASSWORD = "my-password" }
+  }
+}
+
+run "staged_files_that_leave_mage_no_memory" {
+  command         = plan
+  expect_failures = [var.staging]
+  variables {
+    staging = { gib = 3 }
+  }
+}
+
+run "more_memory_than_the_processors_get" {
+  command         = plan
+  expect_failures = [var.memory_gib]
+  variables {
+    memory_gib = 8
+  }
+}
+
+run "an_executor_without_a_disk_in_common" {
+  command         = plan
+  expect_failures = [var.cloud_run_executor]
+  variables {
+    cloud_run_executor = true
+  }
+}

@@ -1,0 +1,10 @@
+# The tables in it are the project's own: docs/bigquery.md.
+resource "google_bigquery_dataset" "trips" {
+  dataset_id                 = var.dataset
+  location                   = local.data_location
+  delete_contents_on_destroy = !var.deletion_protection
+
+  #checkov:skip=CKV_GCP_81:Google's own key encrypts it; a key of one's own costs, and lost, loses everything
+
+  depends_on = [google_project_service.this]
+}

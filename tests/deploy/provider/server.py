@@ -1,0 +1,238 @@
+"""
+Stand-ins for Terraform's providers google and random: the real arguments, and a cloud in memory.
+
+Usage: python -m tests.deploy.provider.server WHEEL LOG [--paid] [--broken KIND]
+
+Prints the value for TF_REATTACH_PROVIDERS and serves until its standard input ends. Runs in .venv-deploy.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import grpc
+import msgpack
+
+from tests.deploy.provider.cloud import Cloud, Refused, Values
+from tests.deploy.provider.schema import RESOURCES, Attribute, Block, resource_block
+
+sys.path.insert(0, str(Path(__file__).parent))  # where grpc looks for the .proto
+proto, service = grpc.protos_and_services("plugin.proto")
+
+LIST = 2
+ERROR = 1
+UNKNOWN_TYPE = 0
+TEXT = '"string"'
+TEXTS = '["list", "string"]'
+LABELS = '["map", "string"]'
+
+
+def _attributes(**kinds: str) -> dict[str, Attribute]:
+    """Attributes from words such as `length="required number"`."""
+    found = {}
+    for name, words in kinds.items():
+        how, kind = words.split(maxsplit=1)
+        found[name] = Attribute(name, json.dumps(kind), how == "required", how == "optional", how == "computed")
+    return found
+
+
+PROVIDER = Block(
+    _attributes(
+        project="optional string",
+        region="optional string",
+        billing_project="optional string",
+        user_project_override="optional bool",
+    )
+    | {"default_labels": Attribute("default_labels", LABELS, optional=True)}
+)
+PROJECT = Block(_attributes(id="computed string", project_id="optional string", number="computed string"))
+RANDOM_ID = Block(_attributes(id="computed string", byte_length="required number", hex="computed string"))
+PASSWORD = Block(_attributes(length="required number", special="optional bool", result="computed string"))
+REPLACED_BY = {"google_secret_manager_secret_version": "secret_data_wo_version"}
+"""A change of this argument makes a new resource."""
+
+
+class _Unknown:
+    """What is only known after the apply."""
+
+
+UNKNOWN = _Unknown()
+
+
+@dataclass
+class Provider:
+    """What Terraform calls of one provider."""
+
+    provider: Block
+    resources: Mapping[str, Block]
+    data_sources: Mapping[str, Block]
+    ephemeral: Mapping[str, Block]
+    apply: Callable[[str, Values | None, Values | None, Values | None], Values | None]
+    lock: Lock
+
+    def GetSchema(self, request: Any, context: Any) -> Any:
+        return proto.GetProviderSchema.Response(
+            provider=_schema(self.provider),
+            resource_schemas={name: _schema(block) for name, block in self.resources.items()},
+            data_source_schemas={name: _schema(block) for name, block in self.data_sources.items()},
+            ephemeral_resource_schemas={name: _schema(block) for name, block in self.ephemeral.items()},
+        )
+
+    def PrepareProviderConfig(self, request: Any, context: Any) -> Any:
+        return proto.PrepareProviderConfig.Response(prepared_config=request.config)
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        return proto.Configure.Response()
+
+    def _nothing(self, request: Any, context: Any) -> Any:
+        return proto.Typed.Response()
+
+    ValidateResourceTypeConfig = ValidateDataSourceConfig = _nothing
+    ValidateEphemeralResourceConfig = CloseEphemeralResource = _nothing
+
+    def Stop(self, request: Any, context: Any) -> Any:
+        return proto.Stop.Response()
+
+    def UpgradeResourceState(self, request: Any, context: Any) -> Any:
+        return proto.UpgradeResourceState.Response(upgraded_state=proto.DynamicValue(json=request.raw_state.json))
+
+    def ReadResource(self, request: Any, context: Any) -> Any:
+        return proto.ReadResource.Response(new_state=request.current_state)
+
+    def PlanResourceChange(self, request: Any, context: Any) -> Any:
+        prior, planned = _decode(request.prior_state), _decode(request.proposed_new_state)
+        replace = []
+        if planned is not None:
+            _plan(self.resources[request.type_name], planned, new=prior is None)
+            cause = REPLACED_BY.get(request.type_name)
+            if cause and prior and prior[cause] != planned[cause]:
+                replace = [proto.AttributePath(steps=[proto.AttributePath.Step(attribute_name=cause)])]
+        return proto.PlanResourceChange.Response(planned_state=_encode(planned), requires_replace=replace)
+
+    def ApplyResourceChange(self, request: Any, context: Any) -> Any:
+        prior, planned = _decode(request.prior_state), _decode(request.planned_state)
+        if planned is not None:
+            _fill_in(self.resources[request.type_name], planned, request.type_name)
+        try:
+            with self.lock:
+                state = self.apply(request.type_name, prior, planned, _decode(request.config))
+        except Refused as refused:
+            said = proto.Diagnostic(severity=ERROR, summary=f"{request.type_name}: {refused}")
+            return proto.ApplyResourceChange.Response(new_state=request.prior_state, diagnostics=[said])
+        return proto.ApplyResourceChange.Response(new_state=_encode(state))
+
+    def ReadDataSource(self, request: Any, context: Any) -> Any:
+        config = _decode(request.config) or {}
+        return proto.ReadDataSource.Response(state=_encode({**config, "id": "my-project", "number": "123456789"}))
+
+    def OpenEphemeralResource(self, request: Any, context: Any) -> Any:
+        config = _decode(request.config) or {}
+        length = int(config["length"])
+        result = secrets.token_hex(length)[:length]
+        return proto.OpenEphemeralResource.Response(result=_encode({**config, "result": result}))
+
+
+def _plan(block: Block, values: Values, *, new: bool) -> None:
+    """Forget what is write-only, and leave open what only the cloud will know of something new."""
+    for attribute in block.attributes.values():
+        if attribute.write_only:
+            values[attribute.name] = None
+        elif new and attribute.computed and values[attribute.name] is None:
+            values[attribute.name] = UNKNOWN
+    for inner, nested in _nested(block, values):
+        _plan(inner, nested, new=new)
+
+
+def _fill_in(block: Block, values: Values, where: str) -> None:
+    """Make up what was left open; what is no text or list of texts stays empty."""
+    made_up = {TEXT: where, TEXTS: [where]}
+    for name, value in values.items():
+        if value is UNKNOWN:
+            values[name] = made_up.get(block.attributes[name].type)
+    for inner, nested in _nested(block, values):
+        _fill_in(inner, nested, where)
+
+
+def _nested(block: Block, values: Values) -> Iterator[tuple[Block, Values]]:
+    for name, (inner, _, _) in block.blocks.items():
+        for nested in values[name]:
+            yield inner, nested
+
+
+def _schema(block: Block) -> Any:
+    return proto.Schema(block=_block(block))
+
+
+def _block(block: Block) -> Any:
+    return proto.Schema.Block(
+        attributes=[
+            proto.Schema.Attribute(
+                name=attribute.name,
+                type=attribute.type.encode(),
+                required=attribute.required,
+                optional=attribute.optional,
+                computed=attribute.computed,
+                write_only=attribute.write_only,
+            )
+            for attribute in block.attributes.values()
+        ],
+        block_types=[
+            proto.Schema.NestedBlock(type_name=name, block=_block(inner), nesting=LIST, min_items=least, max_items=most)
+            for name, (inner, least, most) in block.blocks.items()
+        ],
+    )
+
+
+def _decode(value: Any) -> Values | None:
+    decoded: Values | None = msgpack.unpackb(value.msgpack, ext_hook=lambda *_: UNKNOWN, raw=False)
+    return decoded
+
+
+def _encode(value: Values | None) -> Any:
+    return proto.DynamicValue(msgpack=msgpack.packb(value, default=lambda _: msgpack.ExtType(UNKNOWN_TYPE, b"\0")))
+
+
+def _random(kind: str, prior: Values | None, planned: Values | None, config: Values | None) -> Values | None:
+    if planned is None or prior:
+        return planned
+    made = secrets.token_hex(int(planned["byte_length"]))
+    return {**planned, "id": made, "hex": made}
+
+
+def _serve(provider: Provider) -> tuple[Any, dict[str, object]]:
+    server = grpc.server(ThreadPoolExecutor(10))
+    service.add_ProviderServicer_to_server(provider, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    where = {"Network": "tcp", "String": address}
+    return server, {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.getpid(), "Test": True, "Addr": where}
+
+
+def main() -> None:
+    """Serve both until standard input ends, then write what is left in the cloud beside the log."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("log", type=Path)
+    parser.add_argument("--paid", action="store_true")
+    parser.add_argument("--broken", default="")
+    given = parser.parse_args()
+    cloud, lock = Cloud(given.log, given.paid, given.broken), Lock()
+    kinds = {kind: resource_block(given.wheel, kind) for kind in RESOURCES}
+    google = Provider(PROVIDER, kinds, {"google_project": PROJECT}, {}, cloud.apply, lock)
+    random = Provider(Block(), {"random_id": RANDOM_ID}, {}, {"random_password": PASSWORD}, _random, lock)
+    servers = {name: _serve(provider) for name, provider in (("google", google), ("random", random))}
+    reattach = {f"registry.terraform.io/hashicorp/{name}": config for name, (_, config) in servers.items()}
+    print(json.dumps(reattach), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""One child of load_many as a job on another machine: what Mage would ask for, and that the asked command does it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.generate import generate
+from local.mage_server import metadata_url
+from local.paths import MAGE, ROOT
+from tests.conftest import sql
+from tests.server.conftest import Mage
+from tests.server.test_load_many import started, when_ended
+
+pytest.importorskip("google.cloud.run_v2", reason="google-cloud-run, which Mage's executor asks with, is not installed")
+pytestmark = pytest.mark.mage
+
+CHILD, MONTH = "load_month:fhv_2019-05", "2019-05"
+CLOUD = {
+    "LOAD_MONTH_EXECUTOR": "gcp_cloud_run",
+    "GOOGLE_CLOUD_PROJECT": "a-project",
+    "GCP_REGION": "europe-west1",
+    "GCP_SERVICE_NAME": "mage",
+}
+
+
+@pytest.fixture(scope="module")
+def child(mage: Mage) -> Mapping[str, Any]:
+    """The block run of a child that has loaded a first version of its month on the server."""
+    generate("fhv", MONTH, "dtc", 400, mage.trips.folder)
+    status, blocks = when_ended(mage, started(mage, services="fhv", **{"from": MONTH, "to": MONTH}))
+    assert status == "completed"
+    return blocks[CHILD]
+
+
+def metadata(mage: Mage) -> dict[str, str]:
+    """What a process beside the server needs to reach the same runs and the same block outputs."""
+    return {**mage.server.env, "MAGE_DATABASE_CONNECTION_URL": metadata_url(mage.server.env)}
+
+
+def asked_for(mage: Mage, child: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    project = str(mage.checkout / "magic-zoomcamp")
+    command = [sys.executable, "-m", "tests.server.cloud_job", project, "load_many", str(child["id"])]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_one_variable_sends_the_months_to_jobs_of_their_own(
+    mage: Mage, child: Mapping[str, Any], tmp_path: Path
+) -> None:
+    found = asked_for(mage, child, metadata(mage) | CLOUD)
+    assert found["executors"] == {
+        "choose_months": "BlockExecutor",
+        "load_month": "GcpCloudRunBlockExecutor",
+        "summarise_loads": "BlockExecutor",
+    }
+    asked = found["asked"]
+    assert asked["parent"] == "projects/a-project/locations/europe-west1"
+    assert asked["service"] == f"{asked['parent']}/services/mage"
+    assert (asked["image"], asked["seconds"]) == ("the-servers-image", 3_600)
+
+    # The job's machine: the same databases and block outputs, nothing staged yet, and the month's second version.
+    generate("fhv", MONTH, "dtc", 700, mage.trips.folder)
+    script, program, *arguments = asked["command"]
+    assert (script, program) == ("/app/run_app.sh", "mage")
+    job = metadata(mage) | CLOUD | {"STAGING_DIR": str(tmp_path / "staging")}
+    done = subprocess.run([MAGE, *arguments], env=job, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+
+    rows = (
+        "SELECT rows_read FROM ny_taxi.load_audit WHERE service = 'fhv' AND file_month = '2019-05-01' ORDER BY load_id"
+    )
+    assert sql(mage.database, rows) == [(400,), (700,)]
+    _, blocks = when_ended(mage, child["pipeline_run_id"])
+    assert blocks[CHILD]["status"] == "completed"
+    assert blocks[CHILD]["completed_at"] > child["completed_at"], "the job itself says that it is done"
+    staged = [path.name for path in (tmp_path / "staging" / "dtc" / "fhv").glob("*.parquet")]
+    assert len(staged) == 1, "the job staged its month on its own disk"

@@ -1,0 +1,51 @@
+"""The editor: blocks run with a click, what they made is seen, and the project stays as it is."""
+
+from playwright.sync_api import Locator, expect
+
+from local.browser import MageUi
+from local.generate import generate
+from tests.server.conftest import Mage, wait
+
+ROWS, MALFORMED = 1_000, 5
+DAYS_OF_JANUARY = 31
+
+
+def test_a_block_shows_the_first_trips_and_the_manifest(mage: Mage, ui: MageUi) -> None:
+    generate("yellow", "2021-01", "dtc", ROWS, mage.trips.folder, malformed=MALFORMED)
+    ui.open_editor("api_to_postgres")
+    block = ui.run_block("load_api_data")
+    expect(block.get_by_text("1/1 tests passed.")).to_be_visible()
+    expect(block.get_by_text(f"{ROWS - MALFORMED} rows x 21 columns")).to_be_visible()
+    trips = table(block)
+    assert len(trips) == 10
+    assert {row["tpep_pickup_datetime"][:8] for row in trips} == {"2021-01-"}
+    block.get_by_role("button", name="Output 1").click()
+    expect(block.get_by_text("1 row x 17 columns")).to_be_visible()
+    [file] = table(block)
+    assert (file["service_name"], file["month_text"], file["rows_read"]) == ("yellow", "2021-01", str(ROWS))
+    expect(ui.error_popups()).to_have_count(0)
+
+
+def test_a_chart_is_drawn(mage: Mage, ui: MageUi) -> None:
+    generate("yellow", "2021-01", "dtc", ROWS, mage.trips.folder, malformed=MALFORMED)
+    ui.open_editor("api_to_postgres", side="charts")
+    expect(ui.run_block("transform_taxi_data").get_by_text("1/1 tests passed.")).to_be_visible()
+    chart = ui.run_chart("trips_per_day")
+    expect(chart.locator("svg rect.visx-bar")).to_have_count(DAYS_OF_JANUARY)
+    expect(chart.locator("svg").get_by_text("sum(trips)")).to_be_visible()
+
+
+def test_what_was_opened_run_and_saved_is_unchanged_for_git(mage: Mage, ui: MageUi) -> None:
+    ui.open_editor("api_to_postgres")
+    ui.run_block("trip_file_published")
+    ui.save()
+    wait(lambda: True if mage.changed_files() == "" else None, 20, "a clean git status")
+
+
+def table(block: Locator) -> list[dict[str, str]]:
+    """The rows of the table below a block, by column."""
+    shown = block.get_by_role("table").locator("visible=true")
+    columns = shown.get_by_role("columnheader").all_inner_texts()
+    cells = shown.get_by_role("cell").all_inner_texts()
+    rows = [cells[first : first + len(columns)] for first in range(0, len(cells), len(columns))]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
