@@ -19,7 +19,8 @@ from bench.results import Target
 from local.backfill import look, start
 from local.backfill_plan import plan_backfill
 from local.mage_api import MageApi, MageApiError
-from local.mage_server import OWNER_EMAIL, MageServer
+from local.mage_server import MageServer
+from local.owner import EMAIL, Owner
 from local.paths import PROJECT, ROOT
 from local.ports import free_port
 from local.postgres import LocalStackError
@@ -27,6 +28,7 @@ from local.postgres import LocalStackError
 FIRST, LAST, QUICK_LAST = Month(2019, 1), Month(2020, 12), Month(2019, 3)
 PARALLEL, ROWS = 4, 1_000
 TICK_SECONDS = "1"
+OWNER = Owner(EMAIL, "benchmark", "benchmark")
 """Of Mage's scheduler, which looks every 10 s by default: what is measured is the work, not that pause."""
 LOOK_SECONDS = 0.5
 CALM_SECONDS = 15
@@ -133,8 +135,8 @@ def on_a_server(arena: Arena, quick: bool) -> Figures:
     given = {"pipeline": "api_to_postgres", "service": SERVICE, "from": str(FIRST), "to": str(last)}
     given |= {"parallel": str(PARALLEL), "force": "true"}
     try:
-        with MageServer(env, free_port(), project, folder / "mage.log", "benchmark", "benchmark") as server:
-            _, figures = measure(given, MageApi(server.url, OWNER_EMAIL, server.password), server.pid)
+        with MageServer(env, free_port(), project, folder / "mage.log", OWNER) as server:
+            _, figures = measure(given, MageApi(server.url, server.owner.email, server.owner.password), server.pid)
     except (LocalStackError, MageApiError) as error:
         raise CommandFailed(str(error)) from None
     return figures

@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from local.postgres import LocalStackError
 
@@ -30,6 +40,7 @@ OPTIONS = (
 )
 SIZE = (1440, 900)
 """Pixels of the window."""
+POLL_MS = 100
 PATIENCE_MS = 60_000
 """A click or an expectation fails after this; a busy machine needs some ten seconds for an editor."""
 
@@ -78,6 +89,8 @@ class MageUi:
         """What the page wrote to the console as an error."""
         self.foreign: list[str] = []
         """Addresses of other machines that the page asked for, in vain."""
+        self._orders: list[str | bytes] = []  # what the editor asked the kernel to do
+        page.on("websocket", lambda socket: socket.on("framesent", self._orders.append))
         page.on("console", self._keep_error)
         page.on("request", self._keep_foreign)
         # Mage says so also of the first kernel that it starts.
@@ -114,14 +127,15 @@ class MageUi:
         return self.page.locator("[class*=CodeBlockV1Wrapper]").filter(has=named)
 
     def run_block(self, name: str) -> Locator:
-        """Click a block's play button, and the blocks above it with it where those have not run; the block."""
-        block = self.block(name)
-        header = block.locator(".code-block-header-sticky")
-        header.locator("button").first.click()
+        """Click a block's play button; run the blocks above it too, where those have not run. The block."""
+        block, asked = self.block(name), len(self._orders)
+        block.locator(".code-block-header-sticky button").first.click()
         menu = self.page.get_by_role("menuitem", name="Execute with upstream blocks").locator("visible=true")
-        expect(menu.or_(header.locator("[class*=Spinner]")).first).to_be_visible()
-        if menu.is_visible():
-            menu.click()
+        # Mage asks only where a block above has not run.
+        while len(self._orders) == asked:
+            if menu.is_visible():
+                menu.click()
+            self.page.wait_for_timeout(POLL_MS)
         return block
 
     def run_chart(self, name: str) -> Locator:
@@ -148,7 +162,10 @@ class MageUi:
     def look(self, folder: Path) -> str:
         """Keep what the tab shows as `browser.png` in a folder; where it is and what the page complained of."""
         picture = folder / "browser.png"
-        self.page.screenshot(path=picture)
+        try:
+            self.page.screenshot(path=picture)
+        except Error as error:  # a page that crashed has no picture
+            return f"{self.page.url}: {error}"
         return "\n".join([f"{self.page.url} looks like {picture}", *self.errors, *self.foreign])
 
     def _keep_error(self, message: ConsoleMessage) -> None:

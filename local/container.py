@@ -21,7 +21,9 @@ import psycopg2
 from local import container_google, triggers_on
 from local.git_remote import Remote, remote_of
 from local.git_sync import Checkout
-from local.mage_server import OWNER_EMAIL, QUIET, keep_machine_paths_out_of_git, kept_secret, metadata_url
+from local.mage_server import QUIET, keep_machine_paths_out_of_git, metadata_url
+from local.owner import EMAIL as OWNER_EMAIL
+from local.owner import kept_secret
 from local.paths import PROJECT, ROOT, local_dir
 from local.postgres import LocalStackError
 from local.production import is_production, refusals
@@ -38,7 +40,7 @@ ALWAYS = {
 }
 """What every server has, unless its environment says otherwise."""
 # Code comes from git or with the image: an edit in the web UI of a production server would be lost.
-IN_PRODUCTION = {"DISABLE_NOTEBOOK_EDIT_ACCESS": "1", "REQUIRE_USER_PERMISSIONS": "1"}
+IN_PRODUCTION = {"DISABLE_NOTEBOOK_EDIT_ACCESS": "1"}
 WITH_GIT = {
     "GIT_ENABLE_GIT_INTEGRATION": "1",
     "GIT_SYNC_ON_START": "0",  # done here, where it can be seen to work

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.environment import environment
-from local.mage_server import OWNER_EMAIL, QUIET, MageServer
+from local.mage_server import QUIET, MageServer
 from local.paths import MAGE, PROJECT, local_dir
 from local.postgres import LocalStackError
 
@@ -58,9 +58,7 @@ def _last_error(log: Path) -> str:
 def serve_ui(env: Mapping[str, str]) -> int:
     """Serve the web UI on 127.0.0.1 until it is interrupted; every process it started ends with it."""
     server = MageServer(env, int(env.get("MAGE_HOST_PORT", "6789"))).start()
-    print(
-        f"Mage comes up at http://localhost:{server.port}  sign in as {OWNER_EMAIL} with {server.password}", flush=True
-    )
+    print(f"Mage comes up at http://localhost:{server.port}  {server.owner.email} signs in", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         return server.join()

@@ -1,7 +1,6 @@
 """A Mage server on 127.0.0.1: its own account, its metadata in Postgres, its processes ended with it."""
 
 import os
-import secrets
 import signal
 import subprocess
 import time
@@ -17,11 +16,11 @@ import psycopg2
 import requests
 from psycopg2 import sql
 
-from local.paths import MAGE, PROJECT, local_dir, write_private
+from local.owner import Owner, kept_owner, renew_password
+from local.paths import MAGE, PROJECT
 from local.ports import free_port
 from local.postgres import HOST, LocalStackError
 
-OWNER_EMAIL = "owner@localhost.local"
 METADATA_DATABASE = "mage_metadata"
 START_SECONDS = 180  # the first start makes some forty tables
 STOP_SECONDS = 5
@@ -43,8 +42,7 @@ class MageServer:
     project: Path = PROJECT
     log: Path | None = None
     """Where it prints to; None is this terminal."""
-    password: str = field(default_factory=lambda: kept_secret("owner.password"), repr=False)
-    jwt_secret: str = field(default_factory=lambda: kept_secret("jwt.secret"), repr=False)
+    owner: Owner = field(default_factory=kept_owner)
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -121,17 +119,21 @@ class MageServer:
         self.stop()
 
     def _environment(self) -> dict[str, str]:
-        own = {
-            "DEFAULT_OWNER_EMAIL": OWNER_EMAIL,
-            "DEFAULT_OWNER_USERNAME": "owner",
-            "DEFAULT_OWNER_PASSWORD": self.password,
-            "JWT_SECRET": self.jwt_secret,
+        usual = {
             "DISABLE_TERMINAL": "1",
             "HIDE_API_TRIGGER_TOKEN": "1",
             "MAGE_PUBLIC_HOST": f"http://localhost:{self.port}",
             "DISABLE_AUTO_BROWSER_OPEN": "1",
         }
-        return {**QUIET, **own, **self.env, "MAGE_DATABASE_CONNECTION_URL": metadata_url(self.env)}
+        own = {
+            "DEFAULT_OWNER_EMAIL": self.owner.email,
+            "DEFAULT_OWNER_USERNAME": "owner",
+            "DEFAULT_OWNER_PASSWORD": self.owner.password,
+            "JWT_SECRET": self.owner.jwt_secret,
+            "MAGE_DATABASE_CONNECTION_URL": metadata_url(self.env),
+        }
+        renew_password(own["MAGE_DATABASE_CONNECTION_URL"], self.owner)
+        return {**QUIET, **usual, **self.env, **own}
 
 
 def scheduler_runs(url: str) -> bool:
@@ -173,15 +175,6 @@ def _create_database(host: str, port: str, user: str, password: str, dbname: str
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (METADATA_DATABASE,))
             if cursor.fetchone() is None:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(METADATA_DATABASE)))
-
-
-def kept_secret(name: str) -> str:
-    """A random secret of this machine, made once and kept in a file that only its owner can read."""
-    path = local_dir() / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(path, secrets.token_urlsafe(18))
-    return path.read_text().strip()
 
 
 def keep_machine_paths_out_of_git(project: Path) -> None:

@@ -10,7 +10,7 @@ import bcrypt
 import psycopg2
 
 from local.environment import OWN, configured
-from local.paths import write_private
+from local.paths import local_dir, write_private
 
 EMAIL = "owner@localhost.local"
 SECRETS = ("DEFAULT_OWNER_PASSWORD", "JWT_SECRET")
@@ -52,6 +52,8 @@ def renew_password(metadata_url: str, owner: Owner) -> bool:
 
     Mage takes it from the environment at its very first start only. A database without the account is no error.
     """
+    if not metadata_url.startswith("postgresql"):
+        return False  # Mage's own file: make the account's password anew in its settings
     address = metadata_url.replace("postgresql+psycopg2://", "postgresql://", 1)
     with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('\"user\"') IS NOT NULL")
@@ -67,3 +69,12 @@ def renew_password(metadata_url: str, owner: Owner) -> bool:
             (bcrypt.hashpw(owner.password.encode(), salt).decode(), salt.decode(), owner.email),
         )
         return True
+
+
+def kept_secret(name: str) -> str:
+    """A random secret of this machine, made once and kept in a file that only its owner can read."""
+    path = local_dir() / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, secrets.token_urlsafe(18))
+    return path.read_text().strip()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from local.mage_server import OWNER_EMAIL
+from local.owner import EMAIL as OWNER_EMAIL
 
 NAMES = ("production", "prod")
 """Values of ENV that mean production, to Mage and here."""
@@ -32,6 +32,10 @@ def refusals(env: Mapping[str, str]) -> list[str]:
 
 def _production(env: Mapping[str, str]) -> list[str]:
     found = []
+    if env.get("REQUIRE_USER_PERMISSIONS", "0").lower() in ON:
+        found.append(
+            "REQUIRE_USER_PERMISSIONS locks out everybody, the owner too, where code cannot be edited: leave it out"
+        )
     email, password = env.get("DEFAULT_OWNER_EMAIL", ""), env.get("DEFAULT_OWNER_PASSWORD", "")
     if email.lower() in DEFAULT_EMAILS or "@" not in email:
         found.append(f"DEFAULT_OWNER_EMAIL is {_said(email)}: set it to the owner's own address")

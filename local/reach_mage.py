@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from local.environment import configured, environment
 from local.mage_api import MageApi, MageApiError
-from local.mage_server import OWNER_EMAIL, MageServer, kept_secret, scheduler_runs
+from local.mage_server import MageServer, scheduler_runs
+from local.owner import EMAIL, kept_owner
 from local.paths import local_dir
 from local.postgres import HOST
 
@@ -48,8 +49,12 @@ def reach_mage(values: Mapping[str, str] | None = None) -> Iterator[Reached]:
 
 
 def _signed_in(url: str, values: Mapping[str, str]) -> MageApi:
-    email = values.get("MAGE_EMAIL", OWNER_EMAIL)
-    api = MageApi(url, email, values.get("MAGE_PASSWORD") or kept_secret("owner.password"))
+    if "MAGE_PASSWORD" in values:
+        email, password = values.get("MAGE_EMAIL", EMAIL), values["MAGE_PASSWORD"]
+    else:
+        owner = kept_owner()
+        email, password = owner.email, owner.password
+    api = MageApi(url, email, password)
     try:
         api.list("statuses")
     except MageApiError as error:

@@ -82,6 +82,7 @@ def compare(project: Path, api: MageApi, env: str) -> list[Compared]:
     `env` is the server's variable ENV. A trigger whose `envs` do not name it is not expected there.
     """
     code = {(trigger["pipeline_uuid"], trigger["name"]): trigger for trigger in in_code(project)}
+    api.refresh()
     mage = {(trigger["pipeline_uuid"], trigger["name"]): trigger for trigger in api.list("pipeline_schedules")}
     backfills = {backfill["pipeline_schedule_id"]: backfill["id"] for backfill in api.list("backfills")}
     return [

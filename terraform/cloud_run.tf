@@ -1,7 +1,7 @@
 # Mage: one instance, always there.
 #
 # Memory. Cloud Run keeps files in memory, and what they take is missing for Mage. Three kinds of files grow:
-#   - block outputs and logs of runs go to the bucket (MAGE_REMOTE_VARIABLES_DIR, MAGE_LOGS_PREFIX);
+#   - block outputs and logs of runs go to the bucket (REMOTE_VARIABLES_DIR, REMOTE_LOGS_PREFIX);
 #   - staged trip files are in a volume with a limit of its own, so that a full one is an error that names STAGING_DIR,
 #     never an instance killed for memory. Not in the bucket: staging renames files and locks them, which a mounted
 #     bucket cannot do as a file system does;
@@ -26,9 +26,7 @@ locals {
       DISABLE_NOTEBOOK_EDIT_ACCESS = "1"
       DISABLE_TERMINAL             = "1"
       HIDE_API_TRIGGER_TOKEN       = "1"
-      MAGE_LOGS_PREFIX             = "${local.runs_prefix}/logs"
       MAGE_PUBLIC_HOST             = local.public_url
-      MAGE_REMOTE_VARIABLES_DIR    = "gs://${google_storage_bucket.lake.name}/${local.runs_prefix}/variables"
       REQUIRE_USER_AUTHENTICATION  = "1"
       REQUIRE_USER_PERMISSIONS     = "1"
 
@@ -43,8 +41,10 @@ locals {
       GOOGLE_LOCATION      = local.data_location
       BIGQUERY_DATASET     = google_bigquery_dataset.trips.dataset_id
 
-      STAGING_DIR = local.staging_dir
-      REPORTS_DIR = "${local.staging_dir}/reports"
+      REMOTE_LOGS_PREFIX   = "${local.runs_prefix}/logs"
+      REMOTE_VARIABLES_DIR = "gs://${google_storage_bucket.lake.name}/${local.runs_prefix}/variables"
+      REPORTS_DIR          = "${local.staging_dir}/reports"
+      STAGING_DIR          = local.staging_dir
     },
     var.git == null ? {} : {
       GIT_REPO_LINK = var.git.url
@@ -52,16 +52,13 @@ locals {
       GIT_AUTH_TYPE = startswith(var.git.url, "https://") ? "https" : "ssh"
       GIT_USERNAME  = var.git.username
       GIT_EMAIL     = var.git.email
-      # The image clones before Mage starts: Mage's own sync on start fails with a token, and goes on without a project.
-      GIT_SYNC_ON_START        = "0"
-      GIT_SYNC_ON_PIPELINE_RUN = "1"
     },
-    try(var.git.known_hosts, null) == null ? {} : { GIT_SSH_KNOWN_HOSTS = var.git.known_hosts },
+    try(var.git.known_hosts, null) == null ? {} : { GIT_KNOWN_HOSTS = var.git.known_hosts },
     local.filestore == 0 ? {} : { MAGE_DATA_DIR = "/mnt/mage/data" },
     local.executor == 0 ? {} : {
-      GCP_PROJECT_ID   = var.project_id
-      GCP_REGION       = var.region
-      GCP_SERVICE_NAME = var.name
+      GCP_REGION          = var.region
+      GCP_SERVICE_NAME    = var.name
+      LOAD_MONTH_EXECUTOR = "gcp_cloud_run"
     },
   )
 
@@ -246,9 +243,9 @@ resource "google_cloud_run_v2_service" "mage" {
         image is not given. Make the registry, push this project's image to it, and give its address:
           terraform apply -target=google_project_service.this -target=google_artifact_registry_repository.images
           gcloud auth configure-docker ${var.region}-docker.pkg.dev
-          docker build --platform linux/amd64 -t ${local.registry}/nyc-taxi:1 ..
-          docker push ${local.registry}/nyc-taxi:1
-          terraform apply -var image=${local.registry}/nyc-taxi:1
+          docker build --platform linux/amd64 -t ${local.registry}/nyc-taxi-mage:1 ..
+          docker push ${local.registry}/nyc-taxi-mage:1
+          terraform apply -var image=${local.registry}/nyc-taxi-mage:1
       EOT
     }
 

@@ -14,7 +14,7 @@ output "password_command" {
 }
 
 output "image_repository" {
-  description = "Where this project's images go: IMAGE_REPOSITORY/nyc-taxi:TAG."
+  description = "Where this project's images go: IMAGE_REPOSITORY/nyc-taxi-mage:TAG."
   value       = local.registry
 }
 

@@ -247,14 +247,9 @@ variable "filestore" {
 }
 
 variable "cloud_run_executor" {
-  description = "Let blocks with `executor_type: gcp_cloud_run` run as Cloud Run jobs."
+  description = "Let load_many load each month in a Cloud Run job of its own: as many machines as months, each of the service's size."
   type        = bool
   default     = false
-
-  validation {
-    condition     = !var.cloud_run_executor || var.filestore != null
-    error_message = "cloud_run_executor: a block hands on where its files are, not the files, so that its jobs need a disk in common: give filestore too."
-  }
 }
 
 variable "github" {

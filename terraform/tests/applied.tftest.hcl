@@ -16,7 +16,7 @@ mock_provider "google" {
 variables {
   project_id          = "my-project"
   owner_email         = "me@example.org"
-  image               = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi:1"
+  image               = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage:1"
   deletion_protection = false
 }
 

@@ -5,7 +5,7 @@ mock_provider "google" {}
 variables {
   project_id  = "my-project"
   owner_email = "me@example.org"
-  image       = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+  image       = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 }
 
 run "members_come_by_the_proxy" {
@@ -64,15 +64,13 @@ run "git_with_a_token" {
     condition = {
       for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.name => env.value if startswith(env.name, "GIT_") && length(env.value_source) == 0
       } == {
-      GIT_AUTH_TYPE            = "https"
-      GIT_BRANCH               = "main"
-      GIT_EMAIL                = "mage@localhost.local"
-      GIT_REPO_LINK            = "https://github.com/me/my-trips.git"
-      GIT_SYNC_ON_PIPELINE_RUN = "1"
-      GIT_SYNC_ON_START        = "0"
-      GIT_USERNAME             = "git"
+      GIT_AUTH_TYPE = "https"
+      GIT_BRANCH    = "main"
+      GIT_EMAIL     = "mage@localhost.local"
+      GIT_REPO_LINK = "https://github.com/me/my-trips.git"
+      GIT_USERNAME  = "git"
     }
-    error_message = "What the container's start and Mage's own sync read."
+    error_message = "What the container's start reads."
   }
   assert {
     condition     = one([for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.value_source[0].secret_key_ref[0].secret if env.name == "GIT_ACCESS_TOKEN"]) == "git-token"
@@ -96,10 +94,10 @@ run "git_with_a_key" {
   }
   assert {
     condition = {
-      for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.name => try(env.value_source[0].secret_key_ref[0].secret, env.value) if contains(["GIT_AUTH_TYPE", "GIT_SSH_KNOWN_HOSTS", "GIT_SSH_PRIVATE_KEY"], env.name)
+      for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.name => try(env.value_source[0].secret_key_ref[0].secret, env.value) if contains(["GIT_AUTH_TYPE", "GIT_KNOWN_HOSTS", "GIT_SSH_PRIVATE_KEY"], env.name)
       } == {
       GIT_AUTH_TYPE       = "ssh"
-      GIT_SSH_KNOWN_HOSTS = "github.com ssh-ed25519 AAAA"
+      GIT_KNOWN_HOSTS     = "github.com ssh-ed25519 AAAA"
       GIT_SSH_PRIVATE_KEY = "git-key"
     }
     error_message = "The key, and the only host it is shown to."
@@ -156,7 +154,6 @@ run "the_executor" {
 
   variables {
     cloud_run_executor = true
-    filestore          = { zone = "us-central1-a" }
   }
   assert {
     condition     = toset([for grant in google_project_iam_member.mage : grant.role]) == toset(["roles/bigquery.jobUser", "roles/cloudsql.client", "roles/run.developer"])

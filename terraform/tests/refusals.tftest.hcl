@@ -5,7 +5,7 @@ mock_provider "google" {}
 variables {
   project_id  = "my-project"
   owner_email = "me@example.org"
-  image       = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi:1"
+  image       = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage:1"
 }
 
 run "no_image" {
@@ -28,7 +28,7 @@ run "an_image_that_cloud_run_cannot_read" {
   command         = plan
   expect_failures = [var.image]
   variables {
-    image = "ghcr.io/me/nyc-taxi:1"
+    image = "ghcr.io/me/nyc-taxi-mage:1"
   }
 }
 
@@ -36,7 +36,7 @@ run "the_latest_image" {
   command         = plan
   expect_failures = [var.image]
   variables {
-    image = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi:latest"
+    image = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage:latest"
   }
 }
 
@@ -44,7 +44,7 @@ run "an_image_without_a_tag" {
   command         = plan
   expect_failures = [var.image]
   variables {
-    image = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi"
+    image = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage"
   }
 }
 
@@ -150,13 +150,5 @@ run "more_memory_than_the_processors_get" {
   expect_failures = [var.memory_gib]
   variables {
     memory_gib = 8
-  }
-}
-
-run "an_executor_without_a_disk_in_common" {
-  command         = plan
-  expect_failures = [var.cloud_run_executor]
-  variables {
-    cloud_run_executor = true
   }
 }

@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, BrowserContext
 from local.browser import MageUi, chromium, find_chromium, new_context
 from local.google import GoogleServer
 from local.mage_api import MageApi
-from local.mage_server import OWNER_EMAIL, MageServer
+from local.mage_server import MageServer
+from local.owner import EMAIL, Owner
 from local.paths import ROOT
 from local.ports import free_port
 from local.trip_server import TripServer
@@ -22,6 +23,7 @@ from tests.conftest import environment_of, process_environment
 from tests.receivers import WebhookReceiver
 
 TICK_SECONDS = "1"
+OWNER = Owner(EMAIL, "a-password", "a-secret")
 FINISHED = ("completed", "failed", "cancelled")
 
 
@@ -108,8 +110,8 @@ def mage(
             "SLACK_WEBHOOK_URL": messages.url,
         }
         project, log = checkout / "magic-zoomcamp", folder / "mage.log"
-        with MageServer(env, free_port(), project, log, "a-password", "a-secret") as running:
-            api = MageApi(running.url, OWNER_EMAIL, running.password)
+        with MageServer(env, free_port(), project, log, OWNER) as running:
+            api = MageApi(running.url, OWNER.email, OWNER.password)
             yield Mage(running, api, checkout, trips, server, messages)
 
 
@@ -128,7 +130,7 @@ def signed_in(browser: Browser, mage: Mage) -> Iterator[BrowserContext]:
     context = new_context(browser, mage.server.url)
     page = context.new_page()
     tab = MageUi(page)
-    tab.sign_in(OWNER_EMAIL, mage.server.password)
+    tab.sign_in(OWNER.email, OWNER.password)
     tab.expect_signed_in()
     page.close()
     yield context
@@ -136,8 +138,8 @@ def signed_in(browser: Browser, mage: Mage) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def ui(signed_in: BrowserContext) -> Iterator[MageUi]:
-    """A new tab of the signed-in person."""
+def ui(signed_in: BrowserContext, tmp_path: Path) -> Iterator[MageUi]:
+    """A new tab of the signed-in person; `tmp_path` is where a failure leaves its picture."""
     page = signed_in.new_page()
     yield MageUi(page)
     page.close()

@@ -222,7 +222,7 @@ def test_a_number_that_mage_does_not_know_is_named(mage: Mage) -> None:
 
 def test_who_stops_looking_is_told_how_to_look_again_and_mage_goes_on(mage: Mage) -> None:
     make_files(mage, "fhv", {"2019-07": 200})
-    env = {**process_environment(), "MAGE_URL": mage.server.url, "MAGE_PASSWORD": mage.server.password}
+    env = {**process_environment(), "MAGE_URL": mage.server.url, "MAGE_PASSWORD": mage.server.owner.password}
     given = [f"PIPELINE={POSTGRES}", "SERVICE=fhv", "FROM=2019-07", "TO=2019-07"]
     command = [sys.executable, "-m", "local.backfill", *given]
     with connect(mage.database) as held, held.cursor() as cursor:

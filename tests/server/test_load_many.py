@@ -51,6 +51,14 @@ def audited(mage: Mage) -> list[tuple[object, ...]]:
     )
 
 
+def failures(mage: Mage, run: int) -> list[tuple[object, ...]]:
+    return sql(
+        mage.database,
+        "SELECT block, service, to_char(file_month, 'YYYY-MM'), split_part(error, ' at ', 1) FROM ny_taxi.load_audit "
+        f"WHERE status = 'failed' AND pipeline = 'load_many' AND run_id = '{run}'",
+    )
+
+
 def table_of(mage: Mage, block_run: Mapping[str, Any]) -> list[list[Any]]:
     """The rows of the table that a block returned."""
     [output] = mage.api.list(f"block_runs/{block_run['id']}/outputs")
@@ -71,6 +79,11 @@ def test_a_month_that_is_missing_fails_alone_and_is_retried_alone(mage: Mage) ->
     assert set(blocks) == {"choose_months", "load_month", "summarise_loads", *children}
     assert {name for name, block in blocks.items() if block["status"] != "completed"} == {failed, "summarise_loads"}
     assert audited(mage) == sorted((*each, rows) for each, rows in ROWS.items() if each != MISSING)
+
+    said = "NotPublished: {} {} is not published".format(*MISSING)
+    assert failures(mage, run) == [(failed, *MISSING, said)]
+    [message] = [text for text in mage.messages.texts() if failed in text]
+    assert "load_many" in message
 
     generate(*MISSING, "dtc", ROWS[MISSING], mage.trips.folder)
     mage.api.update("pipeline_runs", run, pipeline_run_action="retry_blocks")
@@ -94,4 +107,6 @@ def test_a_month_that_an_origin_cannot_have_is_refused_before_anything_runs(mage
     status, blocks = when_ended(mage, run)
     assert (status, blocks["choose_months"]["status"]) == ("failed", "failed")
     assert set(blocks) == {"choose_months", "load_month", "summarise_loads"}, "no child was made"
+    [(block, _, _, error)] = failures(mage, run)
+    assert (block, error) == ("choose_months", "UnknownName: yellow 2021-08 does not exist")
     assert not any("2021-07" in path or "2021-08" in path for _, path, _ in mage.trips.requests[asked:])

@@ -3,7 +3,8 @@
 import pytest
 
 from local.mage_api import MageApi, MageApiError
-from local.mage_server import METADATA_DATABASE, OWNER_EMAIL
+from local.mage_server import METADATA_DATABASE
+from local.owner import EMAIL as OWNER_EMAIL
 from tests.conftest import sql
 from tests.server.conftest import Mage
 

@@ -69,7 +69,11 @@ def wait_until(mage: Mage, trigger: str, state: State) -> Compared:
 
 def command(mage: Mage, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The command, run in the checkout that the server serves."""
-    server = {"MAGE_URL": mage.server.url, "MAGE_PASSWORD": mage.server.password, "NYC_TAXI_LOCAL_DIR": str(folder)}
+    server = {
+        "MAGE_URL": mage.server.url,
+        "MAGE_PASSWORD": mage.server.owner.password,
+        "NYC_TAXI_LOCAL_DIR": str(folder),
+    }
     line = [sys.executable, "-m", "local.triggers", *arguments]
     env = process_environment() | server
     return subprocess.run(line, cwd=mage.checkout, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -188,11 +192,12 @@ def test_the_webhook_runs_a_month_for_who_has_its_token_and_tells_the_token_to_n
     asked = ask(curl)["pipeline_run"]
     assert asked["variables"]["month"] == "2025-01"
 
-    def ended() -> str | None:
-        status = str(mage.api.get("pipeline_runs", asked["id"])["status"])
-        return status if status in FINISHED else None
+    def ended() -> list[object] | None:
+        return [
+            run["status"] for run in mage.ended(pipeline_uuid="api_to_postgres") if run["id"] == asked["id"]
+        ] or None
 
-    assert wait(ended, 60, "the run") == "completed"
+    assert wait(ended, 60, "the run") == ["completed"]
     loads = "SELECT rows_read, origin FROM ny_taxi.load_audit WHERE service = 'green' AND file_month = '2025-01-01'"
     assert sql(mage.database, loads) == [(500, "tlc")]
 

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Browser, expect
 
 from local.browser import MageUi, new_context
-from local.mage_server import OWNER_EMAIL
+from local.owner import EMAIL as OWNER_EMAIL
 from tests.server.conftest import Mage
 
 
@@ -16,7 +16,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_lets_in(browser: Browser,
         tab.sign_in(OWNER_EMAIL, "admin")
         expect(page.get_by_text("Email/username and/or password invalid.")).to_be_visible()
         expect(page).to_have_url(re.compile("/sign-in"))
-        tab.sign_in(OWNER_EMAIL, mage.server.password)
+        tab.sign_in(OWNER_EMAIL, mage.server.owner.password)
         tab.expect_signed_in()
 
 

@@ -1,0 +1,238 @@
+"""Terraform for the tests: terraform/ in a folder of its own, with stand-ins for its providers, and its parsed text."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from local.paths import ROOT
+from tests.conftest import process_environment
+
+SOURCE = ROOT / "terraform"
+DEPLOY_PYTHON = ROOT / ".venv-deploy" / "bin" / "python"
+WHEELS = ROOT / ".venv-deploy" / "wheels"
+PARSER = """
+import hcl2, json, pathlib, sys
+print(json.dumps({path.name: hcl2.loads(path.read_text()) for path in pathlib.Path(sys.argv[1]).glob("*.tf")}))
+"""
+IMAGE = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage:1"
+GIVEN = {"project_id": "my-project", "owner_email": "me@example.org", "image": IMAGE}
+"""What must be given."""
+EVERYTHING = {
+    "access": "load_balancer",
+    "budget": {"billing_account": "000000-000000-000000", "amount": 100},
+    "cloud_run_executor": True,
+    "env": {"SMTP_HOST": "smtp.example.org"},
+    "filestore": {"zone": "us-central1-a"},
+    "git": {"url": "https://github.com/me/my-trips.git", "token_secret": "git-token"},
+    "github": {"repository": "me/my-trips"},
+    "load_balancer": {"domain": "mage.example.org", "allowed_ranges": ["192.0.2.0/24"]},
+    "members": ["user:colleague@example.org"],
+    "secret_env": {"SLACK_WEBHOOK_URL": "slack-webhook"},
+}
+"""Every option at once, as far as they go together."""
+
+Json = dict[str, Any]
+
+
+class TerraformFailed(RuntimeError):
+    """Terraform ended with an error; the message is what it said, on one line."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Something that Terraform asked of the cloud."""
+
+    action: str
+    kind: str
+    config: Json
+    """The arguments, write-only ones included."""
+
+
+class StandIn:
+    """The running stand-ins for Terraform's providers; a context manager."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.log = folder / "requests.jsonl"
+        [wheel] = WHEELS.glob("pulumi_gcp-*.whl")
+        command = [DEPLOY_PYTHON, "-m", "tests.deploy.provider.server", wheel, self.log, *options]
+        # It ends when its standard input does, so also when this process is killed.
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=process_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout
+        self.reattach = self._process.stdout.readline().strip()
+        assert self.reattach, "the stand-ins for Terraform's providers did not start"
+
+    def mend(self) -> None:
+        """What could not be made can be made from now on."""
+        self.log.with_name("mended").touch()
+
+    def requests(self, kind: str = "") -> list[Request]:
+        """What Terraform asked for, in order; of one kind of resource, or all."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        found = [Request(**json.loads(line)) for line in lines]
+        return [request for request in found if kind in ("", request.kind)]
+
+    def __enter__(self) -> "StandIn":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate(timeout=30)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A copy of terraform/ with a state of its own."""
+
+    folder: Path
+    reattach: str = ""
+    """The stand-ins to use; empty for the real providers."""
+
+    @classmethod
+    def of(cls, folder: Path, stand_in: StandIn | None = None) -> "Workspace":
+        """A new one, initialised."""
+        shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
+        workspace = cls(folder, stand_in.reattach if stand_in else "")
+        workspace.run("init", "-backend=false", "-input=false")
+        return workspace
+
+    def run(self, *arguments: str, **variables: object) -> str:
+        """What Terraform prints; TerraformFailed when it fails."""
+        (self.folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
+        # Only what it needs: a configuration of Terraform's on this machine is not the test's.
+        env = process_environment() | ({"TF_REATTACH_PROVIDERS": self.reattach} if self.reattach else {})
+        command = ["terraform", *arguments, "-no-color"]
+        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise TerraformFailed(" ".join((done.stdout + done.stderr).split()))
+        return done.stdout
+
+    def apply(self, **variables: object) -> str:
+        """Apply without a question, with what must be given and these variables."""
+        return self.run("apply", "-auto-approve", **(GIVEN | variables))
+
+    def destroy(self, **variables: object) -> str:
+        """Destroy without a question."""
+        return self.run("destroy", "-auto-approve", **(GIVEN | variables))
+
+    @property
+    def state(self) -> str:
+        """The text of the state, with every earlier one."""
+        return "".join(path.read_text() for path in self.folder.glob("*.tfstate*"))
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Change one place of a file."""
+        text = (self.folder / name).read_text()
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {name}"
+        (self.folder / name).write_text(text.replace(old, new))
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One `resource` of the configuration."""
+
+    file: str
+    kind: str
+    name: str
+    body: Json
+
+    @property
+    def address(self) -> str:
+        """kind.name"""
+        return f"{self.kind}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The parsed text of terraform/."""
+
+    files: Json
+
+    @classmethod
+    def parsed(cls) -> "Configuration":
+        """Read it with python-hcl2."""
+        command = [DEPLOY_PYTHON, "-c", PARSER, SOURCE]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return cls(_bare(json.loads(text)))
+
+    @cached_property
+    def resources(self) -> list[Resource]:
+        """Every managed resource."""
+        return [
+            Resource(file, kind, name, body)
+            for file, content in self.files.items()
+            for blocks in content.get("resource", [])
+            for kind, named in blocks.items()
+            for name, body in named.items()
+        ]
+
+    def of(self, kind: str) -> list[Resource]:
+        """The resources of one kind."""
+        return [resource for resource in self.resources if resource.kind == kind]
+
+    def blocks(self, kind: str) -> dict[str, Json]:
+        """Every `variable`, `output` or the like, by name."""
+        return {
+            name: body
+            for content in self.files.values()
+            for blocks in content.get(kind, [])
+            for name, body in blocks.items()
+        }
+
+    @cached_property
+    def local_values(self) -> Json:
+        """Every local, by name."""
+        return {
+            name: value
+            for content in self.files.values()
+            for block in content.get("locals", [])
+            for name, value in block.items()
+        }
+
+    def reached_by(self, resource: Resource) -> set[str]:
+        """The addresses of everything that must be there before a resource, directly or not."""
+        bodies = {found.address: found.body for found in self.resources}
+        reached: set[str] = set()
+        waiting: list[object] = [resource.body]
+        while waiting:
+            text = json.dumps(waiting.pop())
+            locals_named = {f"local.{name}" for name in re.findall(r"\blocal\.(\w+)", text)} - reached
+            named = {address for address in bodies if re.search(rf"\b{re.escape(address)}\b", text)} - reached
+            waiting += [self.local_values[name.removeprefix("local.")] for name in locals_named]
+            waiting += [bodies[address] for address in named]
+            reached |= locals_named | named
+        return {address for address in reached if not address.startswith("local.")}
+
+    def strings(self) -> Iterator[str]:
+        """Every string of it."""
+        yield from _strings(self.files)
+
+
+def _bare(value: object) -> Any:
+    """Without the quotes that python-hcl2 leaves on, and its own marks."""
+    if isinstance(value, dict):
+        return {_bare(key): _bare(inner) for key, inner in value.items() if not str(key).startswith("__")}
+    if isinstance(value, list):
+        return [_bare(inner) for inner in value]
+    if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    return value
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _strings([*value, *value.values()])
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _strings(inner)
