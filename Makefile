@@ -8,7 +8,8 @@ READY := .venv/.ready .venv-emulators/.ready
 # Google's clients say at every start that this Python will end one day.
 export PYTHONWARNINGS ?= ignore:You are using a Python version
 
-.PHONY: help setup demo run ui sql plan up down status test test-large lint format bench lock
+.PHONY: help setup demo run ui backfill triggers sql plan doctor up down status test test-large lint format bench \
+  screenshots lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,11 +42,21 @@ run: $(READY) ## Run a pipeline: make run PIPELINE=api_to_postgres SERVICE=green
 ui: $(READY) ## Serve Mage's web UI at http://localhost:6789 (Ctrl-C ends it)
 	@$(PY) -m local.mage ui
 
+backfill: $(READY) ## Many months through Mage: make backfill PIPELINE=api_to_postgres SERVICE=green FROM=2020-10 TO=2020-12 PARALLEL=2
+	@$(PY) -m local.backfill PIPELINE="$(PIPELINE)" SERVICE="$(SERVICE)" FROM="$(FROM)" TO="$(TO)" PARALLEL="$(PARALLEL)" \
+	  ORIGIN="$(ORIGIN)" RULES="$(RULES)" FORCE="$(FORCE)" PREFIX="$(PREFIX)" RETRY="$(RETRY)" SHOW="$(SHOW)"
+
+triggers: $(READY) ## Compare the triggers in code with Mage's: make triggers [REMOVE=orphans] [TOKEN=api_to_postgres/webhook]
+	@$(PY) -m local.triggers $(if $(filter orphans,$(REMOVE)),--remove-orphans) $(if $(TOKEN),--new-token "$(TOKEN)")
+
 sql: $(READY) ## Ask Postgres: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
 	@$(PY) -m local.sql "$(Q)"
 
 plan: $(READY) ## Say what BigQuery would scan, and its price: make plan Q="select count(*) from yellow_cab_data"
 	@$(PY) -m local.plan "$(Q)"
+
+doctor: $(READY) ## Check this machine, the settings and the cloud, a line each, with the mend
+	@$(PY) -m local.doctor
 
 up: $(READY) ## Start this machine's Postgres and stand-ins for Google's services
 	@$(PY) -m local.stack up
@@ -69,6 +80,9 @@ test-large: $(READY) ## Run the tests that need 14 M rows
 
 bench: $(READY) ## Measure speed and memory against psql, the usual way, DuckDB and dlt
 	$(PY) -m bench
+
+screenshots: $(READY) ## Make the pictures of the docs anew, from made-up trips
+	$(PY) -m local.screenshots
 
 format: $(READY) ## Format the code
 	$(PY) -m ruff check --fix .

@@ -103,9 +103,12 @@ def retry(number: int, api: MageApi) -> int:
     if now.failed and api.get("pipeline_schedules", schedule)["status"] != "active":
         api.update("pipeline_schedules", schedule, status="active")  # a person has cancelled the backfill
     for run in now.failed:
-        variables = api.get("pipeline_runs", run.number)["variables"]
-        values = {"backfill_id": number, "execution_date": run.execution_date, "variables": variables}
+        before = api.get("pipeline_runs", run.number)
+        values = {"backfill_id": number, "execution_date": run.execution_date, "variables": before["variables"]}
         api.create(f"pipeline_schedules/{schedule}/pipeline_runs", **values)
+        if before["started_at"] is None:
+            # Cancelled before its turn: to Mage it would stay the newest of its date, and the backfill open.
+            api.delete("pipeline_runs", run.number)
     return len(now.failed)
 
 
@@ -113,8 +116,7 @@ def look(number: int, api: MageApi) -> Look:
     """The backfill and its runs, the first date first; MageApiError when there is none of this number."""
     if number not in [found["id"] for found in api.list("backfills")]:
         raise MageApiError(f"Mage has no backfill {number}")
-    # A write of nothing: Mage's web process goes on telling what it has read before, until something is written.
-    backfill = api.update("backfills", number)
+    backfill = api.get("backfills", number)
     newest: dict[str, Run] = {}
     length = len("YYYY-MM-DD") if backfill["interval_type"] == "day" else len("YYYY-MM")
     runs = api.list("pipeline_runs", backfill_id=number, _format="with_basic_details")

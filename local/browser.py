@@ -6,8 +6,9 @@ Chromium comes from the system, `apt-get install chromium` on Debian; Playwright
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     Request,
+    WebSocket,
     expect,
     sync_playwright,
 )
@@ -90,7 +92,7 @@ class MageUi:
         self.foreign: list[str] = []
         """Addresses of other machines that the page asked for, in vain."""
         self._orders: list[str | bytes] = []  # what the editor asked the kernel to do
-        page.on("websocket", lambda socket: socket.on("framesent", self._orders.append))
+        page.on("websocket", self._keep_orders)
         page.on("console", self._keep_error)
         page.on("request", self._keep_foreign)
         # Mage says so also of the first kernel that it starts.
@@ -131,12 +133,13 @@ class MageUi:
         block, asked = self.block(name), len(self._orders)
         block.locator(".code-block-header-sticky button").first.click()
         menu = self.page.get_by_role("menuitem", name="Execute with upstream blocks").locator("visible=true")
-        # Mage asks only where a block above has not run.
-        while len(self._orders) == asked:
-            if menu.is_visible():
+        for _ in range(0, PATIENCE_MS, POLL_MS):
+            if len(self._orders) > asked:
+                return block
+            if menu.is_visible():  # Mage asks only where a block above has not run
                 menu.click()
             self.page.wait_for_timeout(POLL_MS)
-        return block
+        raise TimeoutError(f"the editor did not run {name} in {PATIENCE_MS / 1_000:.0f} s")
 
     def run_chart(self, name: str) -> Locator:
         """Click a chart's play button in the panel of charts; the chart."""
@@ -149,15 +152,57 @@ class MageUi:
         self.page.keyboard.press("Control+s")
         expect(self.page.get_by_text("Saved", exact=False)).to_be_visible()
 
-    def pick_date(self, field: Locator, year: int, month: str, day: int) -> None:
-        """Choose a date in the calendar that a field opens: the month by its English name."""
+    def backfill_months(self, pipeline: str, name: str, first: date, last: date, variables: Mapping[str, str]) -> None:
+        """Make a backfill of one run a month, from the day `first` to the day `last`, and start it."""
+        page = self.page
+        page.goto(f"/pipelines/{pipeline}/backfills")
+        page.get_by_role("button", name="Create new backfill").click()
+        page.get_by_role("button", name="Date and time window").click()
+        self.row("Backfill name").locator("input").fill(name)
+        self._pick_date(self.row("Start date and time").locator("input"), first)
+        self._pick_date(self.row("End date and time").locator("input"), last)
+        self.row("Interval type").locator("select").select_option("Month")
+        self.row("Interval units").locator("input").fill("1")
+        for variable, value in variables.items():
+            page.get_by_placeholder("New variable UUID").fill(variable)
+            page.get_by_placeholder("Variable value").fill(value)
+            page.get_by_role("button", name="Add runtime variable").click()
+        page.get_by_role("button", name="Save changes").click()
+        page.get_by_role("button", name="Start backfill").click()
+
+    def run_once(self, pipeline: str, variables: Mapping[str, str]) -> None:
+        """Run a pipeline now, with other values of its variables."""
+        self.page.goto(f"/pipelines/{pipeline}/triggers")
+        self.page.get_by_role("button", name="Run@once").click()
+        for variable, value in variables.items():
+            self.row(variable).get_by_placeholder("Variable value").fill(value)
+        self.page.get_by_role("button", name="Run now").click()
+        expect(self.page.get_by_role("button", name="Run now")).to_have_count(0)
+
+    def row(self, name: str) -> Locator:
+        """A table's row that has a cell with exactly this text."""
+        return self.page.locator("tr").filter(has=self.page.get_by_text(name, exact=True))
+
+    def field(self, name: str) -> Locator:
+        """The part of a form that this label is above."""
+        items = self.page.locator("[class*=LayoutItemStyle]")
+        return items.filter(has=self.page.get_by_text(name, exact=True))
+
+    def runs(self, status: str) -> Locator:
+        """The buttons of the runs listed on this page that are in a status such as Done or Failed."""
+        return self.page.locator("tr").get_by_role("button", name=status, exact=True)
+
+    def _pick_date(self, field: Locator, day: date) -> None:
         field.click()
         calendar = self.page.locator(".react-calendar")
         title = calendar.locator(".react-calendar__navigation__label")
-        title.click()
-        title.click()
-        for name in (str(year), f"{month} {year}", f"{month} {day}, {year}"):
+        title.click()  # the months of a year
+        title.click()  # the years of ten
+        for _ in range((int(title.inner_text()[:4]) - day.year + 9) // 10):
+            calendar.locator(".react-calendar__navigation__prev-button").click()
+        for name in (f"{day:%Y}", f"{day:%B %Y}", f"{day:%B} {day.day}, {day:%Y}"):
             calendar.get_by_role("button", name=name, exact=True).click()
+        self.row("Backfill name").locator("input").click()  # a click beside it closes the calendar
 
     def look(self, folder: Path) -> str:
         """Keep what the tab shows as `browser.png` in a folder; where it is and what the page complained of."""
@@ -167,6 +212,12 @@ class MageUi:
         except Error as error:  # a page that crashed has no picture
             return f"{self.page.url}: {error}"
         return "\n".join([f"{self.page.url} looks like {picture}", *self.errors, *self.foreign])
+
+    def _keep_orders(self, socket: WebSocket) -> None:
+        socket.on("framesent", self._keep_order)
+
+    def _keep_order(self, order: str | bytes) -> None:
+        self._orders.append(order)
 
     def _keep_error(self, message: ConsoleMessage) -> None:
         if message.type == "error":

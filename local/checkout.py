@@ -27,14 +27,12 @@ CLEAN_FILTER = (
 )
 
 
-def is_checkout(project: Path) -> bool:
-    """Whether the project lies in a git checkout."""
-    return _git(project, "rev-parse").returncode == 0
-
-
-def hide_state_of_machine(project: Path) -> None:
-    """Tell this checkout's git about the filter that .gitattributes names."""
-    _git(project, "config", "--local", "filter.mage-paths.clean", CLEAN_FILTER).check_returncode()
+def hide_state_of_machine(project: Path) -> bool:
+    """Tell this checkout's git about the filter that .gitattributes names; whether the project lies in a checkout."""
+    inside = _git(project, "rev-parse").returncode == 0
+    if inside:
+        _git(project, "config", "--local", "filter.mage-paths.clean", CLEAN_FILTER).check_returncode()
+    return inside
 
 
 def look_again(project: Path) -> bool:
@@ -51,10 +49,9 @@ def look_again(project: Path) -> bool:
 @contextmanager
 def kept_clean(project: Path) -> Iterator[None]:
     """Hide what belongs to this machine from git, again whenever Mage has written it; no checkout is no error."""
-    if not is_checkout(project):
+    if not hide_state_of_machine(project):
         yield
         return
-    hide_state_of_machine(project)
     stop = threading.Event()
     watching = threading.Thread(target=_watch, args=(project, stop), daemon=True)
     watching.start()

@@ -19,11 +19,11 @@ from pathlib import Path
 import psycopg2
 
 from local import container_google, triggers_on
+from local.checkout import hide_state_of_machine
 from local.git_remote import Remote, remote_of
 from local.git_sync import Checkout
-from local.mage_server import QUIET, keep_machine_paths_out_of_git, metadata_url
-from local.owner import EMAIL as OWNER_EMAIL
-from local.owner import kept_secret
+from local.mage_server import QUIET, metadata_url
+from local.owner import EMAIL, Owner, kept_secret, renew_password
 from local.paths import PROJECT, ROOT, local_dir
 from local.postgres import LocalStackError
 from local.production import is_production, refusals
@@ -79,17 +79,26 @@ def prepared(given: Mapping[str, str], command: list[str]) -> Start:
     if not production:
         _own_secrets(env)
     remote = remote_of(env)
-    project = _from_git(remote, env, home, sync=serves) if remote else PROJECT
+    project = _from_git(remote, env, home, sync=serves) if remote else _from_image(env)
     # Before the library that came with the image: the project's own is the one its blocks were written for.
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
     _warn_of_read_only(project)
     container_google.choose(env, data)
     env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
-    if serves:
-        for line in triggers_on.lost(env["MAGE_DATABASE_CONNECTION_URL"], project):
-            say(f"WARNING {line}")
-        command = ["mage", "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
-    return Start(command, project, env)
+    return Start(command or _server(env, project), project, env)
+
+
+def _server(env: Mapping[str, str], project: Path) -> list[str]:
+    """The command of Mage's server, once its database agrees with the environment and the project."""
+    database = env["MAGE_DATABASE_CONNECTION_URL"]
+    owner = Owner(env["DEFAULT_OWNER_EMAIL"], env["DEFAULT_OWNER_PASSWORD"], env["JWT_SECRET"])
+    if renew_password(database, owner):
+        say(f"The password of {owner.email} is now the one of DEFAULT_OWNER_PASSWORD")
+    for line in triggers_on.lost(database, project):
+        say(f"WARNING {line}")
+    # On Cloud Run, requests come with a token of Google's.
+    mage = [sys.executable, "-P", str(ROOT / "local" / "mage_behind_google.py")] if "K_SERVICE" in env else ["mage"]
+    return [*mage, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
 
 
 def say(line: str) -> None:
@@ -103,7 +112,7 @@ def _split(path: str | None) -> list[str]:
 
 def _own_secrets(env: dict[str, str]) -> None:
     """The sign-in of a server on one's own machine: made at the first start, kept with Mage's data, said once."""
-    env.setdefault("DEFAULT_OWNER_EMAIL", OWNER_EMAIL)
+    env.setdefault("DEFAULT_OWNER_EMAIL", EMAIL)
     env.setdefault("DEFAULT_OWNER_USERNAME", "owner")
     env.setdefault("MAGE_PUBLIC_HOST", f"http://localhost:{env.get('MAGE_HOST_PORT', PORT)}")
     if "DEFAULT_OWNER_PASSWORD" not in env:
@@ -129,11 +138,18 @@ def _from_git(remote: Remote, env: dict[str, str], home: Path, *, sync: bool) ->
     if sync:
         remote.prepare(home)
         Checkout(folder, remote, env).sync(say)
-        keep_machine_paths_out_of_git(project)
+        hide_state_of_machine(project)
         _warn_of_requirements(folder / "requirements.txt", ROOT / "requirements.txt")
     elif not project.is_dir():
         raise StartRefused(f"{project} is not there: start the server first, which clones it")
     return project
+
+
+def _from_image(env: dict[str, str]) -> Path:
+    """The project beside this program; Mage shall not look for a repository there."""
+    for name in [name for name in env if name.startswith("GIT_")]:
+        del env[name]
+    return PROJECT
 
 
 def _warn_of_requirements(wanted: Path, installed: Path) -> None:

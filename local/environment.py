@@ -4,8 +4,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from local import google, stack
 from local.paths import ROOT, local_dir
 
@@ -13,13 +11,20 @@ OWN = ROOT / ".env"
 
 
 def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[str, str]:
-    """What dev.env, .env and the shell say; variables left empty are absent."""
+    """
+    What dev.env, .env and the shell say; variables left empty are absent.
+
+    The files' GIT_ variables are a container's: here they would let Mage reset the work of this very folder.
+    """
+    from dotenv import dotenv_values  # not in the image, which has no such files
+
     layers: list[Mapping[str, str | None]] = [
         dotenv_values(path, interpolate=False) for path in (ROOT / "dev.env", own)
     ]
     merged: dict[str, str] = {}
-    for layer in (*layers, shell):
-        merged |= {name: value for name, value in layer.items() if value}
+    for layer in layers:
+        merged |= {name: value for name, value in layer.items() if value and not name.startswith("GIT_")}
+    merged |= {name: value for name, value in shell.items() if value}
     return merged
 
 

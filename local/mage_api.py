@@ -31,7 +31,12 @@ class MageApi:
     password: str = field(repr=False)
 
     def list(self, path: str, **query: object) -> list[Json]:
-        """Every entry of a collection, such as `pipelines` or `pipelines/all_targets/pipeline_schedules`."""
+        """
+        Every entry of a collection, such as `pipelines` or `pipelines/all_targets/pipeline_schedules`.
+
+        May be as Mage's web process has seen it before, where its scheduler, which is another process, has changed it
+        since. After a `get` of any backfill, trigger or run it is as the database has it: that ends a transaction.
+        """
         found: list[Json] = self._call("GET", path, params={"_limit": ALL, **query})[path.rsplit("/", 1)[-1]]
         return found
 
@@ -57,20 +62,8 @@ class MageApi:
         entry: Json = self._call(method, path, json={name: values} if values is not None else None)[name]
         return entry
 
-    def refresh(self) -> None:
-        """
-        Make Mage's web process read its database anew, by signing in once more.
-
-        It may go on telling what it has read before, also where the scheduler beside it has changed that, until it
-        writes something itself; a sign-in is a write.
-        """
-        self._sign_in()
-
     @cached_property
     def _session(self) -> requests.Session:
-        return self._sign_in()
-
-    def _sign_in(self) -> requests.Session:
         """A session with the signed-in user's token, which Mage wraps into a JSON web token."""
         session = requests.Session()
         session.headers["X-API-KEY"] = API_KEY

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from local.owner import EMAIL as OWNER_EMAIL
+from local.owner import EMAIL
 
 NAMES = ("production", "prod")
 """Values of ENV that mean production, to Mage and here."""
@@ -10,7 +10,7 @@ SHORTEST_PASSWORD = 12
 SHORTEST_JWT_SECRET = 16
 # Mage's own defaults, and what people write where they mean to write something else later.
 PLACEHOLDERS = {"admin", "change-me", "changeme", "materia", "mage", "owner", "password", "placeholder", "secret"}
-DEFAULT_EMAILS = {"admin@admin.com", OWNER_EMAIL}
+DEFAULT_EMAILS = {"admin@admin.com", EMAIL}
 ON = {"true", "1", "t"}
 """What Mage takes for yes; anything else is no."""
 

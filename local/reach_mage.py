@@ -37,7 +37,7 @@ def reach_mage(values: Mapping[str, str] | None = None) -> Iterator[Reached]:
     values = configured() if values is None else values
     port = int(values.get("MAGE_HOST_PORT", DEFAULT_PORT))
     url = values.get("MAGE_URL", f"http://{HOST}:{port}").rstrip("/")
-    public_url = values.get("MAGE_URL", f"http://localhost:{port}").rstrip("/")
+    public_url = (values.get("MAGE_URL") or values.get("MAGE_PUBLIC_HOST", f"http://localhost:{port}")).rstrip("/")
     if "MAGE_URL" in values or scheduler_runs(url):
         yield Reached(_signed_in(url, values), public_url, temporary=False)
         return

@@ -82,8 +82,7 @@ def compare(project: Path, api: MageApi, env: str) -> list[Compared]:
     `env` is the server's variable ENV. A trigger whose `envs` do not name it is not expected there.
     """
     code = {(trigger["pipeline_uuid"], trigger["name"]): trigger for trigger in in_code(project)}
-    api.refresh()
-    mage = {(trigger["pipeline_uuid"], trigger["name"]): trigger for trigger in api.list("pipeline_schedules")}
+    mage = {(trigger["pipeline_uuid"], trigger["name"]): trigger for trigger in _in_mage(api)}
     backfills = {backfill["pipeline_schedule_id"]: backfill["id"] for backfill in api.list("backfills")}
     return [
         Compared(*key, code.get(key), mage.get(key), *_judge(code.get(key), mage.get(key), env, backfills))
@@ -96,6 +95,12 @@ def in_code(project: Path) -> Iterator[Json]:
     for path in sorted(project.glob("pipelines/*/triggers.yaml")):
         for trigger in (yaml.safe_load(path.read_text()) or {}).get("triggers") or []:
             yield {"name": "", **trigger, "pipeline_uuid": path.parent.name}
+
+
+def _in_mage(api: MageApi) -> list[Json]:
+    for trigger in api.list("pipeline_schedules")[:1]:
+        api.get("pipeline_schedules", trigger["id"])  # makes Mage read its database anew: see MageApi.list
+    return api.list("pipeline_schedules")
 
 
 def remove_orphans(compared: list[Compared], api: MageApi) -> list[Compared]:

@@ -10,8 +10,9 @@
 #   yellow  2021-01   1.4 M rows    0.05 GB staged + 0.02 GB fetched
 #   yellow  2019-03   7.8 M rows    0.27 GB + 0.14 GB
 #   fhvhv   2025-01    20 M rows    1.5 GB  + 0.5 GB      the largest there is
-# Mage and one run stay within 2 GiB (0.4 idle, 1 a run). So 4 GiB are 2 for Mage and 2 for one month of anything, or
-# for some fifteen of yellow. More at once: staging = { gib = 6 }, memory_gib = 8, cpu = 2; or Filestore.
+# Mage with two months at once stays within 2 GiB: 0.4 idle, some 0.5 a month. So 4 GiB are 2 for Mage and 2 for one
+# month of anything, or some fifteen of yellow. What was staged goes by the pipeline clean_up, or with the instance.
+# More at once: staging = { gib = 6 }, memory_gib = 8, cpu = 2; or a job per month (cloud_run_executor); or Filestore.
 locals {
   staging_dir = local.filestore == 1 ? "/mnt/mage/staging" : "/mnt/staging"
 
@@ -28,7 +29,6 @@ locals {
       HIDE_API_TRIGGER_TOKEN       = "1"
       MAGE_PUBLIC_HOST             = local.public_url
       REQUIRE_USER_AUTHENTICATION  = "1"
-      REQUIRE_USER_PERMISSIONS     = "1"
 
       POSTGRES_HOST   = local.database_socket
       POSTGRES_PORT   = "5432"
@@ -40,6 +40,8 @@ locals {
       GOOGLE_CLOUD_PROJECT = var.project_id
       GOOGLE_LOCATION      = local.data_location
       BIGQUERY_DATASET     = google_bigquery_dataset.trips.dataset_id
+
+      CONCURRENCY_CONFIG_BLOCK_RUN_LIMIT = tostring(var.months_at_once)
 
       REMOTE_LOGS_PREFIX   = "${local.runs_prefix}/logs"
       REMOTE_VARIABLES_DIR = "gs://${google_storage_bucket.lake.name}/${local.runs_prefix}/variables"

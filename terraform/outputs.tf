@@ -1,5 +1,5 @@
 output "url" {
-  description = "Where Mage is."
+  description = "The address of the service."
   value       = local.load_balancer == 1 ? local.public_url : google_cloud_run_v2_service.mage.uri
 }
 

@@ -109,6 +109,22 @@ variable "staging" {
   }
 }
 
+variable "months_at_once" {
+  description = "How many months load_many loads at once: some 500 MB of memory each, or a job each with cloud_run_executor."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.months_at_once >= 1 && var.months_at_once <= 20 && floor(var.months_at_once) == var.months_at_once
+    error_message = "months_at_once ${var.months_at_once}: 1 to 20."
+  }
+
+  validation {
+    condition     = var.cloud_run_executor || var.memory_gib >= 1 + 0.5 * var.months_at_once + (var.staging.disk || var.filestore != null ? 0 : var.staging.gib)
+    error_message = "months_at_once ${var.months_at_once}: 0.5 GiB each, 1 for Mage and the staged files are more than memory_gib ${var.memory_gib}."
+  }
+}
+
 variable "database" {
   description = "The machine of Cloud SQL, and how far its disk may grow."
   type = object({

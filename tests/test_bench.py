@@ -34,6 +34,9 @@ def test_every_contestant_loads_the_same_rows(tmp_path: Path) -> None:
     assert moved["rows"] == rows
     assert 1_000 < moved["bytes"] < 1_000_000
     assert set(moved["measured"]["steps"]) == {"load", "merge", "rest"}
+    months = told["backfill"]
+    assert (months["months"], months["completed"], months["parallel"]) == (3, 3, 4)
+    assert 0 < months["idle_mb"] < months["peak_mb"]
 
 
 def test_a_target_is_missed_on_its_wrong_side_only() -> None:

@@ -152,3 +152,11 @@ run "more_memory_than_the_processors_get" {
     memory_gib = 8
   }
 }
+
+run "more_months_at_once_than_the_memory_holds" {
+  command         = plan
+  expect_failures = [var.months_at_once]
+  variables {
+    months_at_once = 3
+  }
+}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.terraform import DEPLOY_PYTHON, WHEELS, Configuration, StandIn, Workspace
+from tests.deploy.terraform import DEPLOY_PYTHON, WHEELS, Configuration, StandIn, StandIns, Workspace
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +29,17 @@ def configuration(deploy_environment: None) -> Configuration:
     return Configuration.parsed()
 
 
-@pytest.fixture
-def stand_in(terraform: None, tmp_path: Path) -> Iterator[StandIn]:
-    """A cloud in memory, in its free trial."""
-    with StandIn(tmp_path) as running:
+@pytest.fixture(scope="session")
+def stand_ins(terraform: None) -> Iterator[StandIns]:
+    """Where a test gets a cloud in memory from."""
+    with StandIns() as running:
         yield running
+
+
+@pytest.fixture
+def stand_in(stand_ins: StandIns, tmp_path: Path) -> StandIn:
+    """A cloud in memory, in its free trial."""
+    return stand_ins.start(tmp_path)
 
 
 @pytest.fixture

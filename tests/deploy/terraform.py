@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -55,20 +56,13 @@ class Request:
     """The arguments, write-only ones included."""
 
 
+@dataclass(frozen=True)
 class StandIn:
-    """The running stand-ins for Terraform's providers; a context manager."""
+    """A pair of stand-ins for Terraform's providers, with a cloud of its own in memory."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.log = folder / "requests.jsonl"
-        [wheel] = WHEELS.glob("pulumi_gcp-*.whl")
-        command = [DEPLOY_PYTHON, "-m", "tests.deploy.provider.server", wheel, self.log, *options]
-        # It ends when its standard input does, so also when this process is killed.
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=process_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout
-        self.reattach = self._process.stdout.readline().strip()
-        assert self.reattach, "the stand-ins for Terraform's providers did not start"
+    log: Path
+    reattach: str
+    """For TF_REATTACH_PROVIDERS."""
 
     def mend(self) -> None:
         """What could not be made can be made from now on."""
@@ -80,7 +74,33 @@ class StandIn:
         found = [Request(**json.loads(line)) for line in lines]
         return [request for request in found if kind in ("", request.kind)]
 
-    def __enter__(self) -> "StandIn":
+
+class StandIns:
+    """The process that has all of them; a context manager."""
+
+    def __init__(self) -> None:
+        [wheel] = WHEELS.glob("pulumi_gcp-*.whl")
+        # It ends when its standard input does, so also when this process is killed.
+        self._process = subprocess.Popen(
+            [DEPLOY_PYTHON, "-m", "tests.deploy.provider.server", wheel],
+            cwd=ROOT,
+            env=process_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, folder: Path, options: str = "") -> StandIn:
+        """A new cloud, whose log is in `folder`; `options` as the server's."""
+        log = folder / "requests.jsonl"
+        assert self._process.stdin
+        assert self._process.stdout
+        print(f"{shlex.quote(str(log))} {options}", file=self._process.stdin, flush=True)
+        reattach = self._process.stdout.readline().strip()
+        assert reattach, "the stand-ins for Terraform's providers did not start"
+        return StandIn(log, reattach)
+
+    def __enter__(self) -> "StandIns":
         return self
 
     def __exit__(
@@ -147,7 +167,7 @@ class Resource:
 
     @property
     def address(self) -> str:
-        """kind.name"""
+        """Its kind and name, as Terraform writes them."""
         return f"{self.kind}.{self.name}"
 
 
@@ -200,7 +220,9 @@ class Configuration:
 
     def reached_by(self, resource: Resource) -> set[str]:
         """The addresses of everything that must be there before a resource, directly or not."""
-        bodies = {found.address: found.body for found in self.resources}
+        bodies = {found.address: found.body for found in self.resources} | {
+            f"data.{kind}.{name}": body for kind, named in self.blocks("data").items() for name, body in named.items()
+        }
         reached: set[str] = set()
         waiting: list[object] = [resource.body]
         while waiting:

@@ -20,7 +20,6 @@ READ_BY_MAGE = {
     "HIDE_API_TRIGGER_TOKEN",
     "MAGE_DATABASE_CONNECTION_URL",
     "REQUIRE_USER_AUTHENTICATION",
-    "REQUIRE_USER_PERMISSIONS",
 }
 """Variables that are Mage's own, and no setting of this project; MAGE_DATA_DIR is the image's."""
 

@@ -1,5 +1,5 @@
 """
-The eight known faults of Mage's own template for Google Cloud, each ended, and what else an apply and a destroy must do.
+The eight known faults of Mage's own template for Google Cloud, each ended, and what else apply and destroy must do.
 
 terraform/ is applied for real, to a cloud in memory that refuses what the real one is known to refuse.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from nyc_taxi.settings import SECRET_NAME
 
-from tests.deploy.terraform import EVERYTHING, IMAGE, StandIn, TerraformFailed, Workspace
+from tests.deploy.terraform import EVERYTHING, IMAGE, StandIn, StandIns, TerraformFailed, Workspace
 
 ARMOR = {
     "access": "load_balancer",
@@ -39,10 +39,9 @@ def environment(stand_in: StandIn) -> dict[str, Any]:
 
 def secrets(stand_in: StandIn) -> dict[str, str]:
     """What Terraform put into Secret Manager last, by the end of the secret's name."""
-    names = {f"google_secret_manager_secret/{number}": request.config["secret_id"] for number, request in enumerate(
-        (request for request in stand_in.requests("google_secret_manager_secret") if request.action == "create"), 1
-    )}  # fmt: skip
-    versions = [request for request in stand_in.requests("google_secret_manager_secret_version")]
+    made = [request for request in stand_in.requests("google_secret_manager_secret") if request.action == "create"]
+    names = {f"google_secret_manager_secret/{at}": made.config["secret_id"] for at, made in enumerate(made, 1)}
+    versions = stand_in.requests("google_secret_manager_secret_version")
     return {
         names[request.config["secret"]].removeprefix("mage-"): request.config["secret_data_wo"]
         for request in versions
@@ -174,7 +173,7 @@ def test_fault_7_the_registry_can_be_had_before_the_image(workspace: Workspace, 
 
 
 def test_fault_8_no_filestore_no_default_sign_in_no_default_secret(workspace: Workspace, stand_in: StandIn) -> None:
-    with pytest.raises(TerraformFailed, match="admin@admin.com is Mage's default, which everyone knows"):
+    with pytest.raises(TerraformFailed, match=r"admin@admin\.com is Mage's default, which everyone knows"):
         workspace.apply(owner_email="admin@admin.com")
     workspace.apply()
     assert not stand_in.requests("google_filestore_instance")
@@ -214,18 +213,18 @@ def test_a_new_password_reaches_database_and_mage_at_once(workspace: Workspace, 
     assert old > order.index(("update", "google_cloud_run_v2_service"))
 
 
-def test_an_apply_that_failed_half_way_is_mended_by_another_password(terraform: None, tmp_path: Path) -> None:
-    with StandIn(tmp_path, "--broken", "google_secret_manager_secret_version") as broken:
-        workspace = Workspace.of(tmp_path / "terraform", broken)
-        with pytest.raises(TerraformFailed, match="Internal error"):
-            workspace.apply()
-        [user] = broken.requests("google_sql_user")
-        broken.mend()
+def test_an_apply_that_failed_half_way_is_mended_by_another_password(stand_ins: StandIns, tmp_path: Path) -> None:
+    broken = stand_ins.start(tmp_path, "--broken google_secret_manager_secret_version")
+    workspace = Workspace.of(tmp_path / "terraform", broken)
+    with pytest.raises(TerraformFailed, match="Internal error"):
         workspace.apply()
-        assert secrets(broken)["database-password"] != user.config["password_wo"]
-        workspace.apply(password_version=2)
-        changed = broken.requests("google_sql_user")[-1]
-        assert secrets(broken)["database-password"] == changed.config["password_wo"]
+    [user] = broken.requests("google_sql_user")
+    broken.mend()
+    workspace.apply()
+    assert secrets(broken)["database-password"] != user.config["password_wo"]
+    workspace.apply(password_version=2)
+    changed = broken.requests("google_sql_user")[-1]
+    assert secrets(broken)["database-password"] == changed.config["password_wo"]
 
 
 def test_data_are_protected_until_they_are_not(workspace: Workspace, stand_in: StandIn) -> None:
@@ -239,25 +238,25 @@ def test_data_are_protected_until_they_are_not(workspace: Workspace, stand_in: S
     assert remains(stand_in) == []
 
 
-def test_every_option_at_once_comes_and_goes(terraform: None, tmp_path: Path) -> None:
-    with StandIn(tmp_path, "--paid") as paid:
-        workspace = Workspace.of(tmp_path / "terraform", paid)
-        given = {**EVERYTHING, "deletion_protection": False}
-        assert "Apply complete!" in workspace.apply(**given)
-        assert {request.kind for request in paid.requests()} >= {
-            "google_billing_budget",
-            "google_compute_global_forwarding_rule",
-            "google_compute_security_policy",
-            "google_filestore_instance",
-            "google_iam_workload_identity_pool_provider",
-        }
-        variables = environment(paid)
-        assert variables["GIT_ACCESS_TOKEN"] == ("git-token", "latest")
-        assert variables["SLACK_WEBHOOK_URL"] == ("slack-webhook", "latest")
-        assert variables["LOAD_MONTH_EXECUTOR"] == "gcp_cloud_run"
-        assert variables["MAGE_PUBLIC_HOST"] == "https://mage.example.org"
-        assert "Destroy complete!" in workspace.destroy(**given)
-        assert remains(paid) == []
+def test_every_option_at_once_comes_and_goes(stand_ins: StandIns, tmp_path: Path) -> None:
+    paid = stand_ins.start(tmp_path, "--paid")
+    workspace = Workspace.of(tmp_path / "terraform", paid)
+    given = {**EVERYTHING, "deletion_protection": False}
+    assert "Apply complete!" in workspace.apply(**given)
+    assert {request.kind for request in paid.requests()} >= {
+        "google_billing_budget",
+        "google_compute_global_forwarding_rule",
+        "google_compute_security_policy",
+        "google_filestore_instance",
+        "google_iam_workload_identity_pool_provider",
+    }
+    variables = environment(paid)
+    assert variables["GIT_ACCESS_TOKEN"] == ("git-token", "latest")
+    assert variables["SLACK_WEBHOOK_URL"] == ("slack-webhook", "latest")
+    assert variables["LOAD_MONTH_EXECUTOR"] == "gcp_cloud_run"
+    assert variables["MAGE_PUBLIC_HOST"] == "https://mage.example.org"
+    assert "Destroy complete!" in workspace.destroy(**given)
+    assert remains(paid) == []
 
 
 def test_the_service_is_as_mage_needs_it(workspace: Workspace, stand_in: StandIn) -> None:

@@ -62,6 +62,25 @@ def test_what_cannot_be_is_refused_with_its_name(variables: dict[str, object], m
         chosen(**{**MATRIX, **variables})
 
 
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"LOAD_MONTH_EXECUTOR": "cloud_run"}, "'cloud_run' is not one of local_python, gcp_cloud_run, k8s"),
+        ({"LOAD_MONTH_EXECUTOR": "gcp_cloud_run"}, "REMOTE_VARIABLES_DIR '' is no bucket's folder"),
+        ({"LOAD_MONTH_EXECUTOR": "gcp_cloud_run", "REMOTE_VARIABLES_DIR": "/mnt"}, "'/mnt' is no bucket's folder"),
+    ],
+)
+def test_jobs_that_could_not_find_their_month_are_never_made(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        choose_months(MATRIX, Settings.from_environment(environment))
+
+
+def test_jobs_that_share_a_folder_are_fine() -> None:
+    shared = {"LOAD_MONTH_EXECUTOR": "gcp_cloud_run", "REMOTE_VARIABLES_DIR": "gs://lake/mage"}
+    for environment in (shared, {"LOAD_MONTH_EXECUTOR": "k8s"}):
+        assert len(choose_months(MATRIX, Settings.from_environment(environment))) == 6
+
+
 def test_one_month_goes_the_whole_way_and_needs_nothing_but_its_run(settings: Settings, trips: TripServer) -> None:
     generate("yellow", "2021-01", "dtc", 3_000, trips.folder, malformed=4)
     loaded = load_month(run_of(settings, "yellow", "2021-01", "dtc"))

@@ -53,6 +53,11 @@ class Mage:
         """Runs that have ended."""
         return [run for run in self.runs(**query) if run["status"] in FINISHED]
 
+    def running_blocks(self, run: int) -> list[str]:
+        """The blocks of a run that are at work now."""
+        blocks = self.api.get("pipeline_runs", run)["block_runs"]
+        return [block["block_uuid"] for block in blocks if block["status"] == "running"]
+
     def changed_files(self) -> str:
         """What git says that Mage changed in the checkout; empty when nothing."""
         command = ["git", "status", "--short"]

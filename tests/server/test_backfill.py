@@ -123,7 +123,7 @@ def test_a_backfill_that_a_person_cancelled_goes_on_by_retry(mage: Mage) -> None
         # The month's lock, so that the run is in the middle for as long as we want.
         one_at_a_time(cursor, "ny_taxi.fhv_trip_data 2019-01")
         number = make_backfill(mage, "fhv", "2019-01", "2019-02")
-        wait_for(mage, number, "running", 1)
+        wait_until_held(mage, number)
         mage.api.update("backfills", number, status="cancelled")
         assert [run.status for run in look(number, mage.api).runs] == ["cancelled", "cancelled"]
     # Mage lets the month that was in the middle end, and starts no other.
@@ -133,6 +133,7 @@ def test_a_backfill_that_a_person_cancelled_goes_on_by_retry(mage: Mage) -> None
     assert (code, said.splitlines()[-1]) == (0, "2 done, 0 failed")
     assert "2 of its runs failed, and run again" in said
     assert loaded(mage, "fhv", months) == {"2019-01": [200], "2019-02": [210]}
+    assert look(number, mage.api).backfill["status"] == "completed"
 
 
 def make_backfill(mage: Mage, service: str, first: str, last: str) -> int:
@@ -145,11 +146,14 @@ def make_backfill(mage: Mage, service: str, first: str, last: str) -> int:
     return number
 
 
-def wait_for(mage: Mage, number: int, status: str, runs: int) -> None:
-    def there() -> bool | None:
-        return True if look(number, mage.api).number(status) == runs else None
+def wait_until_held(mage: Mage, number: int) -> None:
+    """Return when the first run of a backfill has come as far as a month's lock that the test holds."""
 
-    wait(there, 60, f"{runs} {status} of backfill {number}")
+    def there() -> bool | None:
+        first = look(number, mage.api).runs[0].number
+        return True if mage.running_blocks(first) == ["taxi_data_to_postgres"] else None
+
+    wait(there, 60, f"backfill {number} in the middle of its first month")
 
 
 def test_a_start_on_the_31st_as_a_person_may_click_it_loads_each_month_too(mage: Mage) -> None:
@@ -233,7 +237,7 @@ def test_who_stops_looking_is_told_how_to_look_again_and_mage_goes_on(mage: Mage
         )
         wait(lambda: True if len(mage.api.list("backfills")) > before else None, 60, "the backfill")
         number = newest_backfill(mage.api)
-        wait_for(mage, number, "running", 1)
+        wait_until_held(mage, number)
         os.kill(looking.pid, signal.SIGINT)
         said, errors = looking.communicate(timeout=60)
         assert (looking.returncode, errors) == (130, "")

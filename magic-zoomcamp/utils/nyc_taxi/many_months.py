@@ -18,6 +18,7 @@ from nyc_taxi.staging import stage_trip_file
 Chosen: TypeAlias = dict[str, str]
 """The service and month of one child; everything else is the same for all of them."""
 
+EXECUTORS = ("local_python", "gcp_cloud_run", "k8s")
 ROWS = ["rows_read", "rows_accepted", "rows_rejected"]
 TOTAL = "total"
 
@@ -45,8 +46,11 @@ def choose_months(variables: Mapping[str, object], settings: Settings | None = N
 
     Reads `services` (names with commas, or a list), `from` and `to` (YYYY-MM, both included; without `to` it is one
     month, and without `from` the run's own, see `run_context`), and for all of them `origin` and `rules`. Raises
-    UnknownName for the first that cannot be: nothing is fetched when one of them has no such month.
+    UnknownName for the first that cannot be: nothing is fetched when one of them has no such month, or when they shall
+    be loaded where they cannot.
     """
+    settings = settings or Settings.from_environment()
+    _refuse_executor(settings)
     value = variables.get("services")
     listed = value if isinstance(value, Iterable) and not isinstance(value, str) else _text(value).split(",")
     services = list(dict.fromkeys(_text(name) for name in listed if _text(name)))
@@ -103,6 +107,17 @@ def check_summary(table: pd.DataFrame, chosen: Sequence[RunContext]) -> None:
     unequal = table[table["rows_read"] != table["rows_accepted"] + table["rows_rejected"]]
     if len(unequal) or not months["rows_read"].gt(0).all():
         raise CountsDisagree(f"rows are missing: read is not accepted and rejected in\n{table.to_string(index=False)}")
+
+
+def _refuse_executor(settings: Settings) -> None:
+    """What Mage would not say: an unknown executor runs here, and a job that finds no outputs makes up one child."""
+    if settings.executor not in EXECUTORS:
+        raise UnknownName(f"LOAD_MONTH_EXECUTOR {settings.executor!r} is not one of {', '.join(EXECUTORS)}")
+    if settings.executor == "gcp_cloud_run" and not settings.shared_outputs.startswith("gs://"):
+        raise UnknownName(
+            f"REMOTE_VARIABLES_DIR {settings.shared_outputs!r} is no bucket's folder such as gs://my-bucket/mage: "
+            f"without one, the jobs of LOAD_MONTH_EXECUTOR={settings.executor} cannot read which month is theirs"
+        )
 
 
 def _text(value: object) -> str:

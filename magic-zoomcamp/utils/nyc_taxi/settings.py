@@ -75,6 +75,10 @@ class Settings:
     staging_dir: Path
     reports_dir: Path
     google: GoogleSettings
+    executor: str
+    """What runs the months of load_many, as Mage names it: local_python is this machine."""
+    shared_outputs: str
+    """The bucket's folder where jobs of other machines find what blocks hand to each other; empty for none."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -114,6 +118,8 @@ class Settings:
                 storage_emulator=get("STORAGE_EMULATOR_HOST", ""),
                 bigquery_emulator=get("BIGQUERY_EMULATOR_HOST", ""),
             ),
+            executor=get("LOAD_MONTH_EXECUTOR", "local_python"),
+            shared_outputs=get("REMOTE_VARIABLES_DIR", ""),
         )
 
 

@@ -1,5 +1,5 @@
 """
-A Google Cloud that exists in memory: it takes what Terraform asks for, and refuses what the real one is known to refuse.
+A Google Cloud in memory: it takes what Terraform asks for, and refuses what the real one is known to refuse.
 
 Every rule here stands for an error that people met: an API that is off, a quota of the free trial, a database that
 cannot be dropped, a secret that may not be read.

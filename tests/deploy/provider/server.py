@@ -1,15 +1,17 @@
 """
 Stand-ins for Terraform's providers google and random: the real arguments, and a cloud in memory.
 
-Usage: python -m tests.deploy.provider.server WHEEL LOG [--paid] [--broken KIND]
+Usage: python -m tests.deploy.provider.server WHEEL
 
-Prints the value for TF_REATTACH_PROVIDERS and serves until its standard input ends. Runs in .venv-deploy.
+For each line of its standard input, `LOG [--paid] [--broken KIND]`, it starts a new cloud and prints the value for
+TF_REATTACH_PROVIDERS. All of them end with its standard input. Runs in .venv-deploy.
 """
 
 import argparse
 import json
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +20,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import grpc
-import msgpack
+import grpc  # type: ignore[import-untyped]
+import msgpack  # type: ignore[import-not-found]
 
 from tests.deploy.provider.cloud import Cloud, Refused, Values
 from tests.deploy.provider.schema import RESOURCES, Attribute, Block, resource_block
@@ -216,22 +218,26 @@ def _serve(provider: Provider) -> tuple[Any, dict[str, object]]:
     return server, {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.getpid(), "Test": True, "Addr": where}
 
 
-def main() -> None:
-    """Serve both until standard input ends, then write what is left in the cloud beside the log."""
+def _cloud(options: str) -> Cloud:
     parser = argparse.ArgumentParser()
-    parser.add_argument("wheel", type=Path)
     parser.add_argument("log", type=Path)
     parser.add_argument("--paid", action="store_true")
     parser.add_argument("--broken", default="")
-    given = parser.parse_args()
-    cloud, lock = Cloud(given.log, given.paid, given.broken), Lock()
-    kinds = {kind: resource_block(given.wheel, kind) for kind in RESOURCES}
-    google = Provider(PROVIDER, kinds, {"google_project": PROJECT}, {}, cloud.apply, lock)
-    random = Provider(Block(), {"random_id": RANDOM_ID}, {}, {"random_password": PASSWORD}, _random, lock)
-    servers = {name: _serve(provider) for name, provider in (("google", google), ("random", random))}
-    reattach = {f"registry.terraform.io/hashicorp/{name}": config for name, (_, config) in servers.items()}
-    print(json.dumps(reattach), flush=True)
-    sys.stdin.read()
+    given = parser.parse_args(shlex.split(options))
+    return Cloud(given.log, given.paid, given.broken)
+
+
+def main() -> None:
+    """Serve a new pair for each line of standard input, until that ends."""
+    kinds = {kind: resource_block(Path(sys.argv[1]), kind) for kind in RESOURCES}
+    servers = []
+    for line in sys.stdin:
+        google = Provider(PROVIDER, kinds, {"google_project": PROJECT}, {}, _cloud(line).apply, Lock())
+        random = Provider(Block(), {"random_id": RANDOM_ID}, {}, {"random_password": PASSWORD}, _random, Lock())
+        running = {name: _serve(provider) for name, provider in (("google", google), ("random", random))}
+        servers.append(running)
+        reattach = {f"registry.terraform.io/hashicorp/{name}": config for name, (_, config) in running.items()}
+        print(json.dumps(reattach), flush=True)
 
 
 if __name__ == "__main__":

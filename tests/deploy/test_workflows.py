@@ -1,0 +1,238 @@
+"""The GitHub workflows: what they may do, what they run, and that nobody outside can change either."""
+
+import importlib.util
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+
+from local.paths import ROOT
+from tests.deploy.terraform import DEPLOY_PYTHON, Configuration
+
+FOLDER = ROOT / ".github" / "workflows"
+NAMES = ("ci.yml", "deploy.yml")
+PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
+READS = {"contents": "read"}
+
+
+def workflow(name: str) -> dict[str, Any]:
+    """A workflow; its `on` is under that name, not YAML's true."""
+    loaded: dict[Any, Any] = yaml.safe_load((FOLDER / name).read_text())
+    loaded["on"] = loaded.pop(True)
+    return loaded
+
+
+def jobs() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every job that runs steps: file, name, job."""
+    for name in NAMES:
+        for job, body in workflow(name)["jobs"].items():
+            if "steps" in body:
+                yield name, job, body
+
+
+def steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every step, with where it is."""
+    for name, job, body in jobs():
+        for step in body["steps"]:
+            yield f"{name} {job} {step.get('name') or step['uses']}", step
+
+
+def test_the_workflows_are_these() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(NAMES)
+
+
+def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it() -> None:
+    used = {}
+    for name in NAMES:
+        for uses, comment in re.findall(r"uses: (\S+)(.*)", (FOLDER / name).read_text()):
+            if uses.startswith("./"):
+                assert (ROOT / uses).is_file()
+                continue
+            assert PINNED.fullmatch(uses), uses
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), uses
+            action, _, digest = uses.partition("@")
+            assert used.setdefault(action, (digest, comment)) == (digest, comment), f"{action} has two versions"
+    assert len(used) == 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_allowed_unless_a_job_says_so(name: str) -> None:
+    assert workflow(name)["permissions"] == {}
+
+
+def test_jobs_may_read_and_only_the_deployment_may_say_who_it_is() -> None:
+    granted = {(name, job): body["permissions"] for name in NAMES for job, body in workflow(name)["jobs"].items()}
+    assert granted.pop(("deploy.yml", "deploy")) == READS | {"id-token": "write"}
+    assert len(granted) == 5
+    assert all(permissions == READS for permissions in granted.values())
+
+
+def test_pull_requests_run_without_secrets_and_with_their_own_code_only() -> None:
+    events = {event for name in NAMES for event in workflow(name)["on"]}
+    assert events == {"pull_request", "push", "schedule", "workflow_call", "workflow_dispatch"}
+    for name in NAMES:
+        text = (FOLDER / name).read_text()
+        assert "pull_request_target" not in text
+        assert "secrets." not in text
+        assert "secrets: inherit" not in text
+
+
+def test_no_expression_is_pasted_into_a_script() -> None:
+    scripts = [(where, step["run"]) for where, step in steps() if "run" in step]
+    assert len(scripts) >= 12
+    for where, script in scripts:
+        assert "${{" not in script, where
+
+
+def test_what_is_handed_to_scripts_is_ours() -> None:
+    expressions = {found for name in NAMES for found in re.findall(r"\$\{\{ (.+?) \}\}", (FOLDER / name).read_text())}
+    allowed = re.compile(r"vars\.GCP_\w+|matrix\.part|github\.(ref|token)|github\.ref != 'refs/heads/main'")
+    assert not {found for found in expressions if not allowed.fullmatch(found)}
+
+
+@pytest.mark.parametrize("where", [where for where, step in steps() if "run" in step])
+def test_scripts_are_scripts(where: str) -> None:
+    script = dict(steps())[where]["run"]
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_checkout_leaves_no_token_behind() -> None:
+    checkouts = [step for _, step in steps() if step.get("uses", "").startswith("actions/checkout@")]
+    assert len(checkouts) == len(list(jobs()))
+    assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
+
+
+def test_every_job_ends_and_runs_on_a_named_machine() -> None:
+    for name, job, body in jobs():
+        assert 10 <= body["timeout-minutes"] <= 60, f"{name} {job}"
+        assert body["runs-on"] == "ubuntu-24.04", f"{name} {job}"
+
+
+def test_a_newer_push_takes_the_place_of_an_older_one_but_a_deployment_is_never_cut_off() -> None:
+    ci, deploy = workflow("ci.yml")["concurrency"], workflow("deploy.yml")["jobs"]["deploy"]["concurrency"]
+    assert ci["group"] == "ci-${{ github.ref }}"
+    assert ci["cancel-in-progress"] == "${{ github.ref != 'refs/heads/main' }}"
+    assert deploy == {"group": "deploy", "cancel-in-progress": False}
+
+
+def test_only_what_passed_on_main_is_deployed_and_only_where_a_cloud_is_named() -> None:
+    loaded = workflow("deploy.yml")
+    assert loaded["on"]["push"] == {"branches": ["main"]}
+    assert loaded["jobs"]["ci"]["uses"] == "./.github/workflows/ci.yml"
+    deploy = loaded["jobs"]["deploy"]
+    assert deploy["needs"] == "ci"
+    assert deploy["if"] == "github.ref == 'refs/heads/main' && vars.GCP_WORKLOAD_IDENTITY_PROVIDER != ''"
+
+
+def test_the_image_is_built_before_anyone_signs_in_and_deployed_by_its_digest() -> None:
+    names = [
+        step.get("name") or step["uses"].split("@")[0] for step in workflow("deploy.yml")["jobs"]["deploy"]["steps"]
+    ]
+    assert names == ["actions/checkout", "Build", "google-github-actions/auth", "Push", "Deploy"]
+    [script] = [step["run"] for where, step in steps() if where.endswith(" Deploy")]
+    assert "RepoDigests" in script
+    assert '--image "$pushed"' in script
+
+
+def test_the_deployment_reads_the_variables_that_terraform_says(configuration: Configuration) -> None:
+    read = set(re.findall(r"vars\.(\w+)", (FOLDER / "deploy.yml").read_text()))
+    said = set(re.findall(r"\bGCP_\w+", str(configuration.blocks("output")["github_variables"]["value"])))
+    assert read == said
+    assert len(read) == 6
+
+
+def test_ci_runs_what_is_run_here() -> None:
+    parts = workflow("ci.yml")["jobs"]["tests"]["strategy"]["matrix"]["part"]
+    asked = set(re.findall(r"^make ([\w-]+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert asked <= set(parts)
+    assert {*parts, "audit"} <= targets
+
+
+def test_it_builds_the_image_brings_compose_up_and_asks_the_real_terraform() -> None:
+    scripts = "\n".join(step["run"] for _, step in steps() if "run" in step)
+    for command in (
+        "docker compose build",
+        "docker compose up --detach --wait",
+        "http://127.0.0.1:6789/api/status",
+        "terraform fmt -check",
+        "terraform validate",
+        "terraform test",
+        "tflint",
+        "make audit",
+    ):
+        assert command in scripts
+
+
+def test_zizmor_finds_nothing_dangerous(deploy_environment: None) -> None:
+    command = [DEPLOY_PYTHON.with_name("zizmor"), "--offline", "--no-progress", "--no-config", ROOT / ".github"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No findings to report" in done.stdout
+
+
+def audit() -> ModuleType:
+    """.github/audit.py, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("audit", ROOT / ".github" / "audit.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fault(package: str, version: str, *fixed: str) -> dict[str, Any]:
+    """A package with one known fault, as pip-audit writes it."""
+    return {"name": package, "version": version, "vulns": [{"id": "GHSA-x", "fix_versions": list(fixed)}]}
+
+
+def test_a_fault_that_can_be_mended_here_is_refused_and_one_that_mage_pins_is_told() -> None:
+    asks = {
+        "tornado": {"mage-ai 0.9.80": SpecifierSet("==6.4.2"), "distributed 1": SpecifierSet(">=6")},
+        "urllib3": {"requests 2.31.0": SpecifierSet("<3,>=1.21.1")},
+    }
+    found = {
+        "dependencies": [
+            fault("tornado", "6.4.2", "6.5.0"),
+            fault("urllib3", "2.0.0", "2.5.0", "3.1.0"),
+            fault("left_alone", "1.0"),
+            {"name": "fine", "version": "1.0", "vulns": []},
+            {"name": "unknown", "skip_reason": "not on the index"},
+        ]
+    }
+    mendable, told = audit().judged(found, asks)
+    assert mendable == ["urllib3 2.0.0 GHSA-x: mended in 2.5.0, 3.1.0: run make lock"]
+    assert told == [
+        "tornado 6.4.2 GHSA-x: mended in 6.5.0, which mage-ai 0.9.80 does not allow",
+        "left_alone 1.0 GHSA-x: no version is without it yet",
+    ]
+
+
+def test_what_mage_pins_is_read_from_mage_itself() -> None:
+    asks = audit().allowed()
+    [mage] = [versions for who, versions in asks["tornado"].items() if who.startswith("mage-ai ")]
+    assert str(mage).startswith("==")
+    assert not any(mage.contains(version) for version in ("6.5.0", "7.0.0"))
+
+
+@pytest.mark.parametrize(
+    ("found", "ends"), [(fault("tornado", "6.4.2", "6.5.0"), 0), (fault("tqdm", "4.0", "4.70.1"), 1)]
+)
+def test_its_end_says_whether_something_is_to_do(found: dict[str, Any], ends: int, tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text(json.dumps({"dependencies": [found]}))
+    command = [ROOT / ".venv" / "bin" / "python", ROOT / ".github" / "audit.py", tmp_path / "audit.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ends, done.stderr
+
+
+def test_an_audit_of_nothing_is_no_clean_bill() -> None:
+    with pytest.raises(ValueError, match="no package was audited"):
+        audit().judged({"dependencies": [{"name": "tornado", "skip_reason": "not on the index"}]}, {})
