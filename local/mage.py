@@ -13,12 +13,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from local.environment import environment
 from local.mage_server import QUIET, MageServer
 from local.paths import MAGE, PROJECT, local_dir
 from local.postgres import LocalStackError
 
 _ERROR = re.compile(r"^(?:\w+\.)*(\w+): (.+)$")
+NEEDS_SCHEDULER = "scheduler"
+"""The tag of pipelines that `mage run` cannot run: dynamic blocks, and what asks Mage's own database."""
 # What a service's message may end with: Postgres' DETAIL and HINT, BigQuery's Location.
 _FOOTNOTE = re.compile(r"[A-Z]+|Location")
 
@@ -36,6 +40,9 @@ def run_pipeline(pipeline: str, variables: Mapping[str, str], env: Mapping[str, 
     if not (PROJECT / "pipelines" / pipeline / "metadata.yaml").exists():
         known = sorted(path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml"))
         raise PipelineFailed(f"pipeline {pipeline!r} is not one of {', '.join(known)}")
+    described = yaml.safe_load((PROJECT / "pipelines" / pipeline / "metadata.yaml").read_text())
+    if NEEDS_SCHEDULER in described["tags"]:
+        raise PipelineFailed(f"{pipeline} runs in Mage's scheduler only: make ui, then its Triggers, Run@once")
     log = local_dir() / "logs" / f"{pipeline}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [MAGE, "run", PROJECT.name, pipeline, "--test", "--runtime-vars", json.dumps(dict(variables))]

@@ -44,8 +44,13 @@ def reach_mage(values: Mapping[str, str] | None = None) -> Iterator[Reached]:
     log = local_dir() / "logs" / "mage.log"
     print(f"No Mage runs at {url}: one is started for as long as this takes (its log: {log})", file=sys.stderr)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with MageServer(environment(), port, log=log) as server:
+    server = MageServer(environment(), port, log=log)
+    try:
+        # Not by `with`: who presses Ctrl-C while it starts would leave it running.
+        server.start().wait()
         yield Reached(_signed_in(server.url, values), public_url, temporary=True)
+    finally:
+        server.stop()
 
 
 def _signed_in(url: str, values: Mapping[str, str]) -> MageApi:

@@ -13,6 +13,7 @@ from nyc_taxi.google_clients import storage_client
 from nyc_taxi.months import Month, month_range
 from nyc_taxi.postgres import one_at_a_time
 from nyc_taxi.settings import Settings
+from rich.console import Console
 
 from bench.backfill import measure
 from local.backfill import follow, look, newest_backfill, plain_console, retry, run_backfill
@@ -80,6 +81,13 @@ def test_three_months_are_loaded_once_each_and_two_at_a_time(mage: Mage) -> None
     assert {str(month): rows for month, rows in sql(mage.database, count)}.items() >= months.items()
     assert most_at_once(mage, number) == 2
     assert look(number, mage.api).backfill["status"] == "completed"
+    # On a terminal it is a bar, and a done month needs no line.
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    follow(number, Reached(mage.api, mage.server.url, temporary=False), terminal)
+    shown = terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "3 done, 0 running, 0 failed" in shown
+    assert "3/3" in shown
+    assert "done    2020" not in shown
 
 
 def test_a_month_that_failed_is_told_to_everybody_and_completes_when_its_file_is_there(mage: Mage) -> None:

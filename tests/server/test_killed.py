@@ -58,7 +58,9 @@ def loads(mage: Mage) -> dict[str, list[int]]:
     return {month: [int(str(rows)) for of, rows in found if of == month] for month in MONTHS}
 
 
-def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle(production: Mage) -> None:
+def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle(
+    production: Mage, tmp_path: Path
+) -> None:
     for month, rows in MONTHS.items():
         generate("green", month, "dtc", rows, production.trips.folder)
     api, server = production.api, production.server
@@ -78,16 +80,26 @@ def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle
 
         wait(in_the_middle, 90, "a run in the middle of its month")
         server.stop(signal.SIGKILL)
-    assert loads(production) == {"2021-03": [300], "2021-04": [], "2021-05": []}
+        assert loads(production) == {"2021-03": [300], "2021-04": [], "2021-05": []}
 
-    # No Mage answers now: the command starts one on the same port, with the same data and database, and ends it.
-    env = {**server.env, "MAGE_HOST_PORT": str(server.port)}
-    show = [sys.executable, "-m", "local.backfill", f"SHOW={number}"]
+        # No Mage answers now: the command starts one on the same port, with the same data and database.
+        env = {**server.env, "MAGE_HOST_PORT": str(server.port)}
+        show = [sys.executable, "-m", "local.backfill", f"SHOW={number}"]
+        said = tmp_path / "said"
+        with said.open("w") as out:
+            looking = subprocess.Popen(show, cwd=production.checkout, env=env, stdout=out, stderr=out)
+        wait(lambda: True if "done    2021-03" in said.read_text() else None, 120, "the command's own Mage")
+        wait(in_the_middle, 90, "the same run in the middle of its month again")
+        looking.send_signal(signal.SIGINT)
+        assert looking.wait(60) == 130
+        assert f"No Mage runs at {server.url}: one is started for as long as this takes" in said.read_text()
+        assert "The Mage that was started for it ends too" in said.read_text()
+        assert free_port(server.port) == server.port, "the server that was started for it still runs"
+
     run = subprocess.run(
         show, cwd=production.checkout, env=env, capture_output=True, text=True, timeout=240, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert f"No Mage runs at {server.url}: one is started for as long as this takes" in run.stderr
     assert sorted(run.stdout.splitlines()[1:4]) == [f"done    {month}" for month in MONTHS]
     assert run.stdout.splitlines()[4:] == ["3 done, 0 failed"]
     assert loads(production) == {month: [rows] for month, rows in MONTHS.items()}
