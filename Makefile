@@ -8,8 +8,8 @@ READY := .venv/.ready .venv-emulators/.ready
 # Google's clients say at every start that this Python will end one day.
 export PYTHONWARNINGS ?= ignore:You are using a Python version
 
-.PHONY: help setup demo run ui backfill triggers sql plan doctor up down status test test-large lint format bench \
-  screenshots lock
+.PHONY: help setup demo run ui backfill triggers sql plan doctor up down status test test-large test-deploy \
+  test-containers audit lint format bench screenshots lock
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,19 @@ help: ## List the commands
 	$(PYTHON) -m venv .venv-emulators
 	@echo "Installing the stand-ins for Google's services: about a minute, once"
 	.venv-emulators/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
+	@touch $@
+
+# What checks terraform/: the providers' argument types (read from a wheel), and checkov and pip-audit.
+.venv-deploy/.ready: tests/deploy/requirements.txt tests/deploy/provider/requirements.txt
+	$(PYTHON) -m venv .venv-deploy
+	.venv-deploy/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r tests/deploy/requirements.txt
+	.venv-deploy/bin/pip --disable-pip-version-check download -q --no-deps --require-hashes \
+	  -r tests/deploy/provider/requirements.txt -d .venv-deploy/wheels
+	@touch $@
+
+.venv-scanners/.ready: tests/deploy/scanners.txt
+	$(PYTHON) -m venv .venv-scanners
+	.venv-scanners/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
 	@touch $@
 
 setup: $(READY) ## Make .venv and .venv-emulators and install the locked packages
@@ -73,10 +86,22 @@ lint: $(READY) ## Check style and types
 	$(PY) -m mypy
 
 test: lint ## Check style and types, then run the tests
-	$(PY) -m pytest -m "not large"
+	$(PY) -m pytest -m "not large and not containers"
 
 test-large: $(READY) ## Run the tests that need 14 M rows
 	$(PY) -m pytest -m large
+
+test-deploy: $(READY) .venv-deploy/.ready .venv-scanners/.ready ## Test terraform/ and .github/
+	$(PY) -m pytest tests/deploy/test_terraform*.py tests/deploy/test_workflows.py
+
+test-containers: $(READY) ## Build the images and test docker-compose.yml; needs Docker with Compose
+	$(PY) -m pytest -m containers
+
+audit: $(READY) .venv-scanners/.ready ## Refuse packages with known faults that can be mended here
+	@mkdir -p .local && rm -f .local/audit.json
+	-.venv-scanners/bin/pip-audit --disable-pip --require-hashes --no-deps -r requirements.txt --format json \
+	  --output .local/audit.json
+	$(PY) .github/audit.py .local/audit.json
 
 bench: $(READY) ## Measure speed and memory against psql, the usual way, DuckDB and dlt
 	$(PY) -m bench
@@ -96,3 +121,6 @@ lock: $(READY) ## Write every requirements.txt anew
 	  --output-file requirements-dev.txt
 	$(PY) -m uv pip compile local/emulators/requirements.in --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --quiet --output-file local/emulators/requirements.txt
+	for name in requirements scanners; do $(PY) -m uv pip compile tests/deploy/$$name.in --python-version 3.11 \
+	  --generate-hashes --upgrade --no-emit-index-url --no-emit-find-links --quiet \
+	  --output-file tests/deploy/$$name.txt || exit 1; done

@@ -10,12 +10,12 @@ from nyc_taxi.settings import is_forced, run_context, service_and_month
 
 from local.mage_api import Json, MageApi
 
-DAILY_TAG = "daily"
-"""Of a pipeline whose runs take a day each; those of any other take a month."""
+DAY = "day"
+"""The variable of a pipeline whose runs take a day each; those of any other take a month."""
 CHOICES = ("service", "origin", "rules", "prefix", "force")
 """Variables of a pipeline that a backfill may set for all of its runs."""
-FROM_THE_RUN = {"month": "", "month_offset": 0}
-"""What makes a run take its month from its execution_date, whatever else the pipeline says."""
+FROM_THE_RUN = {DAY: "", "month": "", "month_offset": 0}
+"""What makes a run take its day and month from its execution_date, whatever else the pipeline says."""
 DEFAULT_PARALLEL = "2"
 
 
@@ -62,12 +62,13 @@ def plan_backfill(given: Mapping[str, str], api: MageApi) -> Plan:
     """
     pipeline = _pipeline(given, api)
     declared = pipeline["variables"] or {}
-    first, last, daily = _span(given, DAILY_TAG in (pipeline["tags"] or []))
+    first, last, daily = _span(given, DAY in declared)
     for name in CHOICES:
         if name in given and name not in declared:
             raise BackfillRefused(f"{pipeline['uuid']} has no variable {name}: leave {name.upper()} out")
     chosen: Json = {"service": declared["service"]} | {name: given[name] for name in CHOICES if name in given}
-    plan = Plan(pipeline["uuid"], chosen | FROM_THE_RUN, first, last, daily, _parallel(given))
+    from_the_run = {name: value for name, value in FROM_THE_RUN.items() if name in declared}
+    plan = Plan(pipeline["uuid"], chosen | from_the_run, first, last, daily, _parallel(given))
     try:
         if "force" in chosen:
             plan.variables["force"] = is_forced(chosen)

@@ -173,6 +173,8 @@ class MageUi:
     def run_once(self, pipeline: str, variables: Mapping[str, str]) -> None:
         """Run a pipeline now, with other values of its variables."""
         self.page.goto(f"/pipelines/{pipeline}/triggers")
+        for variable in variables:  # the dialogue has only those that are there when it opens
+            expect(self.page.get_by_text(variable, exact=True).first).to_be_visible()
         self.page.get_by_role("button", name="Run@once").click()
         for variable, value in variables.items():
             self.row(variable).get_by_placeholder("Variable value").fill(value)

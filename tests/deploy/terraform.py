@@ -180,7 +180,7 @@ class Configuration:
     @classmethod
     def parsed(cls) -> "Configuration":
         """Read it with python-hcl2."""
-        command = [DEPLOY_PYTHON, "-c", PARSER, SOURCE]
+        command = [str(DEPLOY_PYTHON), "-c", PARSER, str(SOURCE)]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return cls(_bare(json.loads(text)))
 

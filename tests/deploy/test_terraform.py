@@ -38,7 +38,7 @@ def settings() -> set[str]:
 def test_it_is_formatted() -> None:
     if not shutil.which("terraform"):
         pytest.skip("terraform is not installed: https://developer.hashicorp.com/terraform/install")
-    command = ["terraform", "fmt", "-check", "-recursive", "-diff", SOURCE]
+    command = ["terraform", "fmt", "-check", "-recursive", "-diff", str(SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

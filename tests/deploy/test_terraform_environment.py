@@ -125,6 +125,7 @@ def instance(
         }
         env |= {
             "PATH": f"{_behind_google(folder)}:{Path(sys.executable).parent}:{env['PATH']}",
+            "K_SERVICE": "mage",  # what Cloud Run says of itself
             "PORT": str(port),
             "MAGE_DATA_DIR": str(folder / "data"),  # the image's
             "SCHEDULER_TRIGGER_INTERVAL": "1",

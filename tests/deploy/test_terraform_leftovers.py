@@ -68,7 +68,7 @@ def leftovers(folder: Path, answers: dict[str, tuple[int, str]]) -> "subprocess.
     (folder / "answers.json").write_text(json.dumps(answers))
     env = process_environment()
     env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
-    command = [SOURCE / "leftovers.sh", "my-project", "europe-west1", "mage"]
+    command = [str(SOURCE / "leftovers.sh"), "my-project", "europe-west1", "mage"]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 

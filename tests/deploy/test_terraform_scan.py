@@ -32,9 +32,9 @@ def scanners() -> None:
 def test_checkov_finds_nothing_that_is_not_reasoned(options: dict[str, object], tmp_path: Path) -> None:
     variables = tmp_path / "all.tfvars"
     variables.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in (GIVEN | options).items()))
-    command = [SCANNERS / "checkov", "--directory", SOURCE, "--framework", "terraform", "--skip-download"]
+    command = [str(SCANNERS / "checkov"), "--directory", str(SOURCE), "--framework", "terraform", "--skip-download"]
     done = subprocess.run(
-        [*command, "--var-file", variables, "--output", "json"],
+        [*command, "--var-file", str(variables), "--output", "json"],
         env=process_environment() | {"HOME": str(tmp_path)},
         capture_output=True,
         text=True,

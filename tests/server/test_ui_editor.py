@@ -1,10 +1,10 @@
-"""The editor: blocks run with a click, what they made is seen, and the project stays as it is."""
+"""The editor: blocks and charts run with a click, and what they made is seen."""
 
 from playwright.sync_api import Locator, expect
 
 from local.browser import MageUi
 from local.generate import generate
-from tests.server.conftest import Mage, wait
+from tests.server.conftest import Mage
 
 ROWS, MALFORMED = 1_000, 5
 DAYS_OF_JANUARY = 31
@@ -33,13 +33,6 @@ def test_a_chart_is_drawn(mage: Mage, ui: MageUi) -> None:
     chart = ui.run_chart("trips_per_day")
     expect(chart.locator("svg rect:not(.visx-bar)")).to_have_count(DAYS_OF_JANUARY)
     expect(chart.get_by_text("sum(trips)").first).to_be_visible()
-
-
-def test_what_was_opened_run_and_saved_is_unchanged_for_git(mage: Mage, ui: MageUi) -> None:
-    ui.open_editor("api_to_postgres")
-    ui.run_block("trip_file_published")
-    ui.save()
-    wait(lambda: True if mage.changed_files() == "" else None, 20, "a clean git status")
 
 
 def table(block: Locator) -> list[dict[str, str]]:

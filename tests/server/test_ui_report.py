@@ -1,0 +1,34 @@
+"""A report that a person asked for in the UI, read in the browser."""
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from local.browser import MageUi
+from local.generate import generate
+from tests.server.conftest import Mage
+
+MONTH, ROWS, MALFORMED = "2019-07", 900, 4
+PICTURES = 9
+HAS_PIXELS = "image => image.complete && image.naturalWidth > 300 && image.naturalHeight > 100"
+
+
+def test_a_report_asked_for_by_clicks_shows_its_numbers_and_its_pictures(mage: Mage, ui: MageUi) -> None:
+    generate("green", MONTH, "dtc", ROWS, mage.trips.folder, malformed=MALFORMED)
+    ui.run_once("trip_report", {"service": "green", "month": MONTH})
+    page = ui.page
+    page.goto("/pipelines/trip_report/runs")
+    expect(ui.runs("Done")).to_have_count(1)
+    page.goto((Path(mage.server.env["REPORTS_DIR"]) / "green" / MONTH / "trip_report.html").as_uri())
+    expect(page.get_by_role("heading", level=1)).to_have_text("Green taxi trips, July 2019")
+    told = {
+        name: int(page.locator(f"data#{name}").inner_text().replace(",", "")) for name in ("rows_read", "rows_accepted")
+    }
+    assert told["rows_read"] == ROWS
+    assert 0 < told["rows_accepted"] <= ROWS - MALFORMED
+    drawn = page.get_by_role("img").all()
+    assert [picture.evaluate(HAS_PIXELS) for picture in drawn] == [True] * PICTURES
+    page.get_by_text("Zones with their boroughs").click()
+    expect(page.locator("#pickups tr")).not_to_have_count(1)
+    expect(page.locator("#pickups")).to_be_visible()
+    assert ui.foreign == []
