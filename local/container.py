@@ -10,6 +10,7 @@ Without a command, Mage's server. With one, that command in the environment of t
 import hashlib
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -80,9 +81,9 @@ def prepared(given: Mapping[str, str], command: list[str]) -> Start:
         _own_secrets(env)
     remote = remote_of(env)
     project = _from_git(remote, env, home, sync=serves) if remote else _from_image(env)
+    project = _writable(project, data, anew=serves)
     # Before the library that came with the image: the project's own is the one its blocks were written for.
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
-    _warn_of_read_only(project)
     container_google.choose(env, data)
     env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
     return Start(command or _server(env, project), project, env)
@@ -172,12 +173,22 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _warn_of_read_only(project: Path) -> None:
-    if not os.access(project, os.W_OK):
+def _writable(project: Path, data: Path, *, anew: bool) -> Path:
+    """The project, or a copy of one that may only be read: Mage does not start without writing into its project."""
+    if os.access(project, os.W_OK):
+        return project
+    copy = data / "project" / project.name
+    if anew or not copy.exists():
+        shutil.rmtree(copy, ignore_errors=True)
+        # A file that may not be written there may be here: modes are not taken over.
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
+        copy.chmod(0o755)
         say(
-            f"WARNING {project} belongs to user {project.stat().st_uid}, and Mage runs as {os.getuid()}: pipelines "
-            "run, but the web UI cannot save. Put MAGE_UID=<your user id, see `id -u`> into .env and start again"
+            f"WARNING {project} is of user {project.stat().st_uid} and cannot be written by user {os.getuid()}: Mage "
+            "works on a copy, and what its web UI saves is gone with the next start. Put MAGE_UID=<the owner's id> "
+            "into .env"
         )
+    return copy
 
 
 def _database(env: Mapping[str, str]) -> str:

@@ -3,9 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,20 +17,19 @@ import psycopg2
 import requests
 from psycopg2 import sql
 
+from local.checkout import kept_clean
 from local.owner import Owner, kept_owner, renew_password
-from local.paths import MAGE, PROJECT
+from local.paths import PROJECT, ROOT
 from local.ports import free_port
 from local.postgres import HOST, LocalStackError
 
+PROGRAM = (sys.executable, "-P", str(ROOT / "local" / "mage_program.py"))
 METADATA_DATABASE = "mage_metadata"
 START_SECONDS = 180  # the first start makes some forty tables
 STOP_SECONDS = 5
 # Mage reads SQL through pandas in a way that pandas warns of at every run, and Google's clients say each time that
 # this Python will end one day.
 QUIET = {"PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy,ignore:You are using a Python version"}
-# Mage writes into each pipeline that it runs where this machine keeps its outputs. Git shall not see that line change.
-COMMITTED_DATA_DIR = "/home/src/mage_data/magic-zoomcamp"
-CLEAN_FILTER = f"sed 's|^variables_dir: .*|variables_dir: {COMMITTED_DATA_DIR}|'"
 
 
 @dataclass
@@ -44,6 +44,7 @@ class MageServer:
     """Where it prints to; None is this terminal."""
     owner: Owner = field(default_factory=kept_owner)
     process: "subprocess.Popen[bytes] | None" = None
+    _while_running: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
     def url(self) -> str:
@@ -64,8 +65,7 @@ class MageServer:
             raise LocalStackError(
                 f"port {self.port} is taken: stop what listens there, or set MAGE_HOST_PORT to another"
             )
-        keep_machine_paths_out_of_git(self.project)
-        command = [MAGE, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
+        command = [*PROGRAM, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
         out = self.log.open("ab") if self.log else None
         # A group of its own: Mage leaves its scheduler running when it is stopped.
         self.process = subprocess.Popen(
@@ -73,6 +73,7 @@ class MageServer:
         )
         if out:
             out.close()
+        self._while_running.enter_context(kept_clean(self.project))
         return self
 
     def wait(self) -> "MageServer":
@@ -109,6 +110,7 @@ class MageServer:
                 child.kill()
         self.process.wait()
         self.process = None
+        self._while_running.close()
 
     def __enter__(self) -> "MageServer":
         return self.start().wait()
@@ -175,13 +177,6 @@ def _create_database(host: str, port: str, user: str, password: str, dbname: str
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (METADATA_DATABASE,))
             if cursor.fetchone() is None:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(METADATA_DATABASE)))
-
-
-def keep_machine_paths_out_of_git(project: Path) -> None:
-    """Tell this checkout's git about the filter that .gitattributes names; no checkout is no error."""
-    inside = subprocess.run(["git", "rev-parse"], cwd=project, capture_output=True, check=False)
-    if inside.returncode == 0:
-        subprocess.run(["git", "config", "--local", "filter.mage-paths.clean", CLEAN_FILTER], cwd=project, check=True)
 
 
 def _children(pid: int) -> list[psutil.Process]:

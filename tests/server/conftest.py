@@ -1,5 +1,6 @@
 """A real Mage server for the tests, on a copy of the project with Postgres for its metadata; a browser on its UI."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -11,15 +12,16 @@ import pytest
 from nyc_taxi.settings import PostgresSettings
 from playwright.sync_api import Browser, BrowserContext
 
-from local.browser import MageUi, chromium, find_chromium, new_context
+from local.browser import MISSING, chromium, find_chromium
 from local.google import GoogleServer
 from local.mage_api import MageApi
 from local.mage_server import MageServer
+from local.mage_ui import MageUi, signed_in
 from local.owner import EMAIL, Owner
 from local.paths import ROOT
 from local.ports import free_port
 from local.trip_server import TripServer
-from tests.conftest import environment_of, process_environment
+from tests.conftest import environment_of, process_environment, sql
 from tests.receivers import WebhookReceiver
 
 TICK_SECONDS = "1"
@@ -117,44 +119,61 @@ def mage(
         project, log = checkout / "magic-zoomcamp", folder / "mage.log"
         with MageServer(env, free_port(), project, log, OWNER) as running:
             api = MageApi(running.url, OWNER.email, OWNER.password)
+            keep_workers(api)
             yield Mage(running, api, checkout, trips, server, messages)
+
+
+@pytest.fixture(autouse=True)
+def clean_slate(request: pytest.FixtureRequest) -> None:
+    """No trip files and no tables of an earlier test, for a test that uses the session's server."""
+    if "mage" in request.fixturenames:
+        mage: Mage = request.getfixturevalue("mage")
+        for published in mage.trips.folder.iterdir():
+            shutil.rmtree(published)
+        sql(mage.database, "DROP SCHEMA IF EXISTS ny_taxi CASCADE")
+
+
+def keep_workers(api: MageApi) -> None:
+    """
+    Start a run that waits, for longer than the tests take, for a trip file that never comes.
+
+    Mage's pool of workers ends whenever it has nothing to do, and a run that is queued in that moment is not begun
+    before the next one is. With a run that goes on, the pool never ends.
+    """
+    never = {"service": "fhv", "month": "2019-12", "wait_hours": 24}
+    trigger = api.create("pipelines/api_to_gcs/pipeline_schedules", name="waits", schedule_type="api", status="active")
+    api.create(f"pipeline_schedules/{trigger['id']}/pipeline_runs", variables=never)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for the session, where the system has one."""
     if find_chromium() is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium fonts-liberation")
+        pytest.skip(MISSING)
     with chromium() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def signed_in(browser: Browser, mage: Mage) -> Iterator[BrowserContext]:
-    """The profile of a person who has signed in, once, through the form."""
-    context = new_context(browser, mage.server.url)
-    page = context.new_page()
-    tab = MageUi(page)
-    tab.sign_in(OWNER.email, OWNER.password)
-    tab.expect_signed_in()
-    page.close()
-    yield context
-    context.close()
+def person(browser: Browser, mage: Mage) -> Iterator[BrowserContext]:
+    """The browser profile of a person who has signed in, once."""
+    with signed_in(browser, mage.server.url, OWNER.email, OWNER.password) as context:
+        yield context
 
 
 @pytest.fixture
-def ui(signed_in: BrowserContext, tmp_path: Path) -> Iterator[MageUi]:
+def ui(person: BrowserContext, tmp_path: Path) -> Iterator[MageUi]:
     """A new tab of the signed-in person; `tmp_path` is where a failure leaves its picture."""
-    page = signed_in.new_page()
-    yield MageUi(page)
-    page.close()
+    with person.new_page() as page:
+        yield MageUi(page)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say with a failure what the tab showed, and where its picture is."""
     report = yield
-    tab = getattr(item, "funcargs", {}).get("ui")
-    if report.when == "call" and report.failed and isinstance(tab, MageUi):
-        report.sections.append(("the tab", tab.look(item.funcargs["tmp_path"])))
+    given = item.funcargs if isinstance(item, pytest.Function) else {}
+    tab, folder = given.get("ui"), given.get("tmp_path")
+    if report.when == "call" and report.failed and isinstance(tab, MageUi) and isinstance(folder, Path):
+        report.sections.append(("the tab", tab.look(folder)))
     return report

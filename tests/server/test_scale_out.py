@@ -73,10 +73,8 @@ def test_one_variable_sends_the_months_to_jobs_of_their_own(
     done = subprocess.run([MAGE, *arguments], env=job, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
 
-    rows = (
-        "SELECT rows_read FROM ny_taxi.load_audit WHERE service = 'fhv' AND file_month = '2019-05-01' ORDER BY load_id"
-    )
-    assert sql(mage.database, rows) == [(400,), (700,)]
+    rows = "SELECT rows_read FROM ny_taxi.load_audit WHERE service = 'fhv' AND file_month = '2019-05-01'"
+    assert sql(mage.database, rows) == [(700,)]  # the tables of the first version went before this test
     _, blocks = when_ended(mage, child["pipeline_run_id"])
     assert blocks[CHILD]["status"] == "completed"
     assert blocks[CHILD]["completed_at"] > child["completed_at"], "the job itself says that it is done"

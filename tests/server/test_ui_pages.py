@@ -6,7 +6,7 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
-from local.browser import MageUi
+from local.mage_ui import MageUi
 from local.paths import PROJECT
 from tests.server.conftest import Mage
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from local.browser import MageUi
 from local.generate import generate
+from local.mage_ui import MageUi
 from tests.server.conftest import Mage
 
 MONTH, ROWS, MALFORMED = "2019-07", 900, 4
@@ -15,10 +15,9 @@ HAS_PIXELS = "image => image.complete && image.naturalWidth > 300 && image.natur
 
 def test_a_report_asked_for_by_clicks_shows_its_numbers_and_its_pictures(mage: Mage, ui: MageUi) -> None:
     generate("green", MONTH, "dtc", ROWS, mage.trips.folder, malformed=MALFORMED)
-    ui.run_once("trip_report", {"service": "green", "month": MONTH})
+    trigger = ui.run_once("trip_report", {"service": "green", "month": MONTH})
+    expect(ui.run_of("trip_report", trigger).get_by_role("button", name="Done")).to_be_visible()
     page = ui.page
-    page.goto("/pipelines/trip_report/runs")
-    expect(ui.runs("Done")).to_have_count(1)
     page.goto((Path(mage.server.env["REPORTS_DIR"]) / "green" / MONTH / "trip_report.html").as_uri())
     expect(page.get_by_role("heading", level=1)).to_have_text("Green taxi trips, July 2019")
     told = {

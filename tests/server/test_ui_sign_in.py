@@ -4,19 +4,19 @@ import re
 
 from playwright.sync_api import Browser, expect
 
-from local.browser import MageUi, new_context
-from local.owner import EMAIL as OWNER_EMAIL
-from tests.server.conftest import Mage
+from local.browser import new_context
+from local.mage_ui import MageUi
+from tests.server.conftest import OWNER, Mage
 
 
 def test_a_wrong_password_is_refused_and_the_right_one_lets_in(browser: Browser, mage: Mage) -> None:
     with new_context(browser, mage.server.url) as context:
         page = context.new_page()
         tab = MageUi(page)
-        tab.sign_in(OWNER_EMAIL, "admin")
+        tab.sign_in(OWNER.email, "admin")
         expect(page.get_by_text("Email/username and/or password invalid.")).to_be_visible()
         expect(page).to_have_url(re.compile("/sign-in"))
-        tab.sign_in(OWNER_EMAIL, mage.server.owner.password)
+        tab.sign_in(OWNER.email, OWNER.password)
         tab.expect_signed_in()
 
 

@@ -1,12 +1,18 @@
-"""What the tests of this server, of which this file is the last, left of the project: git sees no change."""
+"""What the tests of this server, of which these are the last, left of the project: git sees no change."""
 
+from playwright.sync_api import expect
 
-from local.browser import MageUi
+from local.generate import generate
+from local.mage_ui import MageUi
 from tests.server.conftest import Mage, wait
 
 
 def test_what_was_opened_run_and_saved_is_unchanged_for_git(mage: Mage, ui: MageUi) -> None:
-    ui.open_editor("api_to_postgres")
-    ui.run_block("trip_file_published")
+    generate("yellow", "2021-01", "dtc", 1_000, mage.trips.folder, malformed=5)
+    ui.open_editor("api_to_postgres", side="charts")
+    expect(ui.run_block("transform_taxi_data").get_by_text("1/1 tests passed.").first).to_be_visible()
+    ui.run_chart("trips_per_day")
     ui.save()
+    pipeline = mage.checkout / "magic-zoomcamp" / "pipelines" / "api_to_postgres" / "metadata.yaml"
+    assert "status: executed" in pipeline.read_text()  # Mage did write into it
     wait(lambda: True if mage.changed_files() == "" else None, 20, "a clean git status")

@@ -1,0 +1,164 @@
+"""
+The pictures in docs/images, taken in a browser of this project at work on made-up trips.
+
+Usage: python -m local.screenshots [FOLDER]
+
+Server, database, trips and the project's copy are its own and are gone when it ends.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from local import postgres
+from local.browser import chromium
+from local.generate import generate
+from local.mage_server import MageServer
+from local.mage_ui import MageUi, signed_in
+from local.owner import EMAIL, Owner
+from local.paths import PROJECT, ROOT
+from local.ports import free_port
+from local.postgres import LocalStackError
+from local.trip_server import TripServer
+
+IMAGES = ROOT / "docs" / "images"
+OWNER = Owner(EMAIL, "a-password", "a-secret")
+ROWS = {"2021-01": 62_000, "2021-02": 58_000, "2021-03": 71_000}
+MALFORMED = 25
+COLORS = 256
+"""Of a picture, at most: half the bytes, and nobody sees it."""
+
+
+def editor(server: MageServer, ui: MageUi) -> None:
+    """The first trips of a block, the manifest of the next one, and charts beside them."""
+    page = ui.page
+    ui.open_editor("api_to_postgres", side="charts")
+    page.get_by_role("button", name="CURRENT BLOCKS").locator("xpath=following::button[1]").click()
+    shown = {name: ui.run_block(name) for name in ("transform_taxi_data", "load_api_data")}
+    for block in shown.values():
+        expect(block.get_by_text("1/1 tests passed.")).to_be_visible()
+        ui.fold_code(block)
+    for name in ("distances", "payment_types", "rejected_rows"):
+        chart = ui.run_chart(name)
+        expect(chart.locator("svg rect").nth(1)).to_be_visible()
+        ui.fold_settings(chart)
+    shown["transform_taxi_data"].get_by_role("button", name="Output 1").click()
+    ui.save()
+    ui.scroll_to(ui.chart("distances"))
+    ui.scroll_to(shown["load_api_data"].get_by_role("button", name="Output 0"))
+
+
+def backfill(server: MageServer, ui: MageUi) -> None:
+    """Three months, one run each, all done."""
+    ui.backfill_months(
+        "api_to_postgres", "first quarter of 2021", date(2021, 1, 1), date(2021, 3, 1), {"service": "yellow"}
+    )
+    expect(ui.page.locator("tr").get_by_role("button", name="Done")).to_have_count(len(ROWS))
+    ui.page.reload()
+    expect(ui.page.get_by_text("completed")).to_be_visible()
+
+
+def form(server: MageServer, ui: MageUi) -> None:
+    """The variables of a run as lists to pick from."""
+    ui.open_form("api_to_postgres", "green, once")
+    ui.field("Service").locator("select").select_option("green")
+    ui.field("Month").locator("input").fill("2024-05")
+    ui.field("Origin").locator("select").select_option("tlc")
+    for rule in ("has_passengers", "positive_distance"):
+        ui.field("Rules").get_by_text(rule).click()
+
+
+def report(server: MageServer, ui: MageUi) -> None:
+    """The top of a report's page."""
+    trigger = ui.run_once("trip_report", {"service": "yellow", "month": "2021-01"})
+    expect(ui.run_of("trip_report", trigger).get_by_role("button", name="Done")).to_be_visible()
+    ui.page.goto((Path(server.env["REPORTS_DIR"]) / "yellow" / "2021-01" / "trip_report.html").as_uri())
+
+
+PICTURES: dict[str, tuple[Callable[[MageServer, MageUi], None], float]] = {
+    "editor": (editor, 0.75),
+    "backfill": (backfill, 0.9),
+    "form": (form, 1),
+    "report": (report, 0.9),
+}
+"""What brings the tab to show each picture, and the browser's zoom."""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[MageServer]:
+    """A Mage server on a copy of the project, with made-up trips; all below `folder`."""
+    for month, rows in ROWS.items():
+        generate("yellow", month, "dtc", rows, folder / "trips", malformed=MALFORMED)
+    project = folder / "magic-zoomcamp"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
+    database = postgres.start(folder / "postgres")
+    try:
+        with TripServer(folder / "trips") as trips:
+            env = {
+                **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+                "POSTGRES_HOST": database.host,
+                "POSTGRES_PORT": str(database.port),
+                "POSTGRES_DBNAME": database.dbname,
+                "POSTGRES_SCHEMA": "ny_taxi",
+                "POSTGRES_USER": database.user,
+                "POSTGRES_PASSWORD": database.password,
+                "TLC_DTC_BASE_URL": trips.dtc_base_url,
+                "TLC_PARQUET_BASE_URL": trips.tlc_base_url,
+                "STAGING_DIR": str(folder / "staging"),
+                "REPORTS_DIR": str(folder / "reports"),
+                "MAGE_DATA_DIR": str(folder / "data"),
+                "SCHEDULER_TRIGGER_INTERVAL": "1",
+                # With a public origin, no address of the manifest is a setting that Mage hides.
+                "HIDE_ENV_VAR_VALUES": "0",
+            }
+            with MageServer(env, free_port(), project, folder / "mage.log", OWNER) as server:
+                yield server
+    finally:
+        postgres.stop(folder / "postgres")
+
+
+def take(browser: Browser, server: MageServer, name: str, folder: Path) -> Path:
+    """Take one picture; its file."""
+    bring, zoom = PICTURES[name]
+    with signed_in(browser, server.url, OWNER.email, OWNER.password, zoom) as person, person.new_page() as page:
+        bring(server, MageUi(page))
+        return _keep(page, folder / f"{name}.png")
+
+
+def _keep(page: Page, path: Path) -> Path:
+    page.mouse.move(0, 0)  # nothing is pointed at
+    page.screenshot(path=path)
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+    return path
+
+
+def main() -> int:
+    """Take all pictures; the exit code is 0 only if they are there."""
+    parser = argparse.ArgumentParser(prog="python -m local.screenshots", description="Take the pictures of the docs.")
+    parser.add_argument("folder", type=Path, nargs="?", default=IMAGES, help=f"where they go, {IMAGES} if not given")
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(prefix="screenshots-") as own, chromium() as browser, serving(Path(own)) as server:
+            for name in PICTURES:
+                path = take(browser, server, name, folder)
+                print(f"{path}  {path.stat().st_size / 1_000:.0f} kB", flush=True)
+    except LocalStackError as error:
+        print(f"FAILED  {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
