@@ -1,5 +1,6 @@
 """Mage's web UI in a browser tab, used as a person uses it: by clicks and keys, and by what is to be seen."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,8 +38,8 @@ class MageUi:
         """What the page wrote to the console as an error."""
         self.foreign: list[str] = []
         """Addresses of other machines that the page asked for, in vain."""
-        self._orders: list[str | bytes] = []  # what the editor asked the kernel to do
-        page.on("websocket", self._keep_orders)
+        self._ended: list[str] = []  # the blocks and charts that the kernel has run
+        page.on("websocket", self._follow_kernel)
         page.on("console", self._keep_error)
         page.on("request", self._keep_foreign)
 
@@ -73,18 +74,11 @@ class MageUi:
         return self.page.locator("[class*=CodeBlockV1Wrapper]").filter(has=named)
 
     def run_block(self, name: str) -> Locator:
-        """Click a block's play button; run the blocks above it too, where those have not run. The block."""
-        block, asked = self.block(name), len(self._orders)
+        """Click a block's play button, run the blocks above it too where they have not run, and wait. The block."""
+        block = self.block(name)
         # In a wide editor, buttons with a text stand before it.
-        block.locator(f"{HEADER} button").filter(has_not_text=re.compile(r"\w")).first.click()
-        menu = self.page.get_by_role("menuitem", name="Execute with upstream blocks").locator("visible=true")
-        for _ in range(0, PATIENCE_MS, POLL_MS):
-            if len(self._orders) > asked:
-                return block
-            if menu.is_visible():  # Mage asks only where a block above has not run
-                menu.click()
-            self.page.wait_for_timeout(POLL_MS)
-        raise TimeoutError(f"the editor did not run {name} in {PATIENCE_MS / 1_000:.0f} s")
+        self._run(name, block.locator(f"{HEADER} button").filter(has_not_text=re.compile(r"\w")).first)
+        return block
 
     def fold_code(self, block: Locator) -> None:
         """Hide a block's code, but not its output."""
@@ -96,9 +90,10 @@ class MageUi:
         return self.page.locator("[class*=ChartBlockStyle]").filter(has=self.page.get_by_role("link", name=name))
 
     def run_chart(self, name: str) -> Locator:
-        """Click a chart's play button; the chart."""
-        self.chart(name).get_by_role("button").first.click()
-        return self.chart(name)
+        """Click a chart's play button and wait; the chart."""
+        chart = self.chart(name)
+        self._run(name, chart.get_by_role("button").first)
+        return chart
 
     def fold_settings(self, chart: Locator) -> None:
         """Hide what can be set of a chart, so that it is wider."""
@@ -190,11 +185,25 @@ class MageUi:
             calendar.get_by_role("button", name=name, exact=True).click()
         self.row("Backfill name").locator("input").click()  # a click beside it closes the calendar
 
-    def _keep_orders(self, socket: WebSocket) -> None:
-        socket.on("framesent", self._keep_order)
+    def _run(self, name: str, button: Locator) -> None:
+        ended = self._ended.count(name)
+        button.click()
+        menu = self.page.get_by_role("menuitem", name="Execute with upstream blocks").locator("visible=true")
+        for _ in range(0, PATIENCE_MS, POLL_MS):
+            if self._ended.count(name) > ended:
+                return
+            if menu.is_visible():  # Mage asks only where a block above has not run
+                menu.click()
+            self.page.wait_for_timeout(POLL_MS)
+        raise TimeoutError(f"{name} did not end in {PATIENCE_MS / 1_000:.0f} s")
 
-    def _keep_order(self, order: str | bytes) -> None:
-        self._orders.append(order)
+    def _follow_kernel(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self._keep_end)
+
+    def _keep_end(self, frame: str | bytes) -> None:
+        message = json.loads(frame)
+        if isinstance(message, dict) and message.get("execution_state") == "idle":
+            self._ended.append(message.get("uuid"))
 
     def _keep_error(self, message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -29,7 +29,7 @@ def test_a_block_shows_the_first_trips_and_the_manifest(mage: Mage, ui: MageUi) 
 def test_a_chart_is_drawn(mage: Mage, ui: MageUi) -> None:
     generate("yellow", "2021-01", "dtc", ROWS, mage.trips.folder, malformed=MALFORMED)
     ui.open_editor("api_to_postgres", side="charts")
-    expect(ui.run_block("transform_taxi_data").get_by_text("1/1 tests passed.")).to_be_visible()
+    ui.run_block("transform_taxi_data")
     chart = ui.run_chart("trips_per_day")
     expect(chart.locator("svg rect:not(.visx-bar)")).to_have_count(DAYS_OF_JANUARY)
     expect(chart.get_by_text("sum(trips)").first).to_be_visible()

@@ -1,0 +1,59 @@
+"""Mage as it is started here: what a callback does when a block failed is done before Mage takes the run for failed."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from tests.server.conftest import Mage, wait
+
+SECONDS = 4
+"""What the callback takes: some ticks of the scheduler, which would have ended its process."""
+BLOCK = """
+@custom
+def fail_at_once(*args, **kwargs):
+    raise ValueError("no trips today")
+"""
+CALLBACK = f"""
+import time
+from mage_ai.orchestration.db.models.schedules import BlockRun
+
+@callback("failure")
+def tell_slowly(*args, **kwargs):
+    time.sleep({SECONDS})
+    run = BlockRun.get(pipeline_run_id=kwargs["pipeline_run_id"], block_uuid=kwargs["parent_block_uuid"])
+    run.update(metrics={{"error": {{"error": "", "errors": [], "message": "told after {SECONDS} s"}}}})
+"""
+
+
+@pytest.fixture
+def failing(mage: Mage) -> Iterator[str]:
+    """A pipeline whose only block fails and whose callback is slow; gone afterwards."""
+    project = mage.checkout / "magic-zoomcamp"
+    files = {"custom/fail_at_once.py": BLOCK, "callbacks/tell_slowly.py": CALLBACK}
+    for name, text in files.items():
+        (project / name).write_text(text)
+    folder = shutil.copytree(project / "pipelines" / "test_config", project / "pipelines" / "failing")
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text()) | {"name": "failing", "uuid": "failing"}
+    block = metadata["blocks"][0] | {"language": "python", "configuration": {}, "retry_config": {"retries": 0}}
+    metadata["blocks"] = [block | {"name": "fail_at_once", "uuid": "fail_at_once", "type": "custom"}]
+    callback = block | {"name": "tell_slowly", "uuid": "tell_slowly", "type": "callback"}
+    metadata["callbacks"] = [callback | {"upstream_blocks": ["fail_at_once"]}]
+    (folder / "metadata.yaml").write_text(yaml.dump(metadata))
+    yield "failing"
+    for trigger in mage.api.list("pipelines/failing/pipeline_schedules"):
+        mage.api.delete("pipeline_schedules", trigger["id"])
+    shutil.rmtree(folder)
+    for name in files:
+        (project / name).unlink()
+
+
+def test_a_slow_callback_ends_before_the_message_about_its_run_is_sent(mage: Mage, failing: str) -> None:
+    once = {"name": "once", "schedule_type": "time", "schedule_interval": "@once", "status": "active"}
+    mage.api.create(f"pipelines/{failing}/pipeline_schedules", **once)
+    assert mage.wait_for_runs(1, pipeline_uuid=failing) == ["failed"]
+    link = f"/pipelines/{failing}/runs/{mage.runs(pipeline_uuid=failing)[0]['id']}"
+    message = wait(lambda: next((text for text in mage.messages.texts() if link in text), None), 30, "a message")
+    assert "Failed blocks: fail_at_once." in message
+    assert f"told after {SECONDS} s" in message
