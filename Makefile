@@ -59,8 +59,8 @@ backfill: $(READY) ## Many months through Mage: make backfill PIPELINE=api_to_po
 	@$(PY) -m local.backfill PIPELINE="$(PIPELINE)" SERVICE="$(SERVICE)" FROM="$(FROM)" TO="$(TO)" PARALLEL="$(PARALLEL)" \
 	  ORIGIN="$(ORIGIN)" RULES="$(RULES)" FORCE="$(FORCE)" PREFIX="$(PREFIX)" RETRY="$(RETRY)" SHOW="$(SHOW)"
 
-triggers: $(READY) ## Compare the triggers in code with Mage's: make triggers [REMOVE=orphans] [TOKEN=api_to_postgres/webhook]
-	@$(PY) -m local.triggers $(if $(filter orphans,$(REMOVE)),--remove-orphans) $(if $(TOKEN),--new-token "$(TOKEN)")
+triggers: $(READY) ## Compare the triggers in code with Mage's: make triggers [REMOVE=orphans] [NEW_TOKEN=api_to_postgres/webhook]
+	@$(PY) -m local.triggers $(if $(filter orphans,$(REMOVE)),--remove-orphans) $(if $(NEW_TOKEN),--new-token "$(NEW_TOKEN)")
 
 sql: $(READY) ## Ask Postgres: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
 	@$(PY) -m local.sql "$(Q)"

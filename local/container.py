@@ -23,7 +23,7 @@ from local import container_google, triggers_on
 from local.checkout import hide_state_of_machine
 from local.git_remote import Remote, remote_of
 from local.git_sync import Checkout
-from local.mage_server import QUIET, metadata_url
+from local.mage_server import PROGRAM, QUIET, metadata_url
 from local.owner import EMAIL, Owner, kept_secret, renew_password
 from local.paths import PROJECT, ROOT, local_dir
 from local.postgres import LocalStackError
@@ -97,9 +97,7 @@ def _server(env: Mapping[str, str], project: Path) -> list[str]:
         say(f"The password of {owner.email} is now the one of DEFAULT_OWNER_PASSWORD")
     for line in triggers_on.lost(database, project):
         say(f"WARNING {line}")
-    # On Cloud Run, requests come with a token of Google's.
-    mage = [sys.executable, "-P", str(ROOT / "local" / "mage_behind_google.py")] if "K_SERVICE" in env else ["mage"]
-    return [*mage, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
+    return [*PROGRAM, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
 
 
 def say(line: str) -> None:

@@ -1,18 +1,15 @@
 """
-Mage's program, for where Google's front door is before it: python -P local/mage_behind_google.py start ...
+Mage where Google's front door is before it, on Cloud Run.
 
 Who comes to a Cloud Run service that asks IAM brings an identity token of Google's in the header Authorization, and
 `gcloud run services proxy` puts it into every request. Cloud Run checks it and hands it on. Mage would take it for a
 token of its own, find it unknown, and refuse even the sign-in: "Invalid OAuth token". So it is taken away here, before
 Mage looks. Mage's own tokens, and those of API triggers, are no JSON web tokens and stay.
-
-Run by its path, with -P: beside this file are modules called google and mage.
 """
 
 import base64
 import binascii
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,16 +42,3 @@ def take_googles_tokens_away() -> None:
         return prepare(handler)
 
     OAuthMiddleware.prepare = prepared
-
-
-def main() -> None:
-    """Mage's own command line, after that."""
-    take_googles_tokens_away()
-    from mage_ai.cli.main import app
-
-    sys.argv[0] = "mage"
-    app()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,12 @@
 """
-Mage's program with two mends: python -P local/mage_program.py start ...
+Mage's program with two mends, and on Cloud Run a third: python -P local/mage_program.py start ...
 
 Run by its path, with -P: beside this file are modules called google and mage.
 """
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -63,6 +64,11 @@ def main() -> None:
     set_repo_path(os.path.abspath(sys.argv[2]))
     keep_jobs_moving()
     let_callbacks_end()
+    if "K_SERVICE" in os.environ:  # Cloud Run says so; what comes through its front door has a token of Google's
+        sys.path.append(str(Path(__file__).parent.parent))
+        from local.mage_behind_google import take_googles_tokens_away
+
+        take_googles_tokens_away()
     from mage_ai.cli.main import app
 
     sys.argv[0] = "mage"

@@ -100,8 +100,19 @@ class MageUi:
         chart.get_by_role("button").nth(1).click()
 
     def scroll_to(self, part: Locator) -> None:
-        """Scroll until a part of the page is the first that is seen below its headers."""
-        part.evaluate("part => part.scrollIntoView({ block: 'start' })")
+        """Scroll until a part of the page is the first that is seen below a block's title bar."""
+        part.evaluate("part => { part.style.scrollMarginTop = '48px'; part.scrollIntoView({ block: 'start' }) }")
+
+    def widen_left_panel(self, pixels: int) -> None:
+        """Pull the edge of the panel at the left side to the right."""
+        edge = self.page.locator("[class*=DraggableStyle]").first.bounding_box()
+        if edge is None:
+            raise LookupError(f"{self.page.url} has no panel at its left side")
+        x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + pixels, y, steps=10)
+        self.page.mouse.up()
 
     def save(self) -> None:
         """Save the pipeline with the keyboard, and wait until the server has it."""

@@ -16,6 +16,9 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, expect
 
@@ -34,16 +37,18 @@ IMAGES = ROOT / "docs" / "images"
 OWNER = Owner(EMAIL, "a-password", "a-secret")
 ROWS = {"2021-01": 62_000, "2021-02": 58_000, "2021-03": 71_000}
 MALFORMED = 25
-COLORS = 256
-"""Of a picture, at most: half the bytes, and nobody sees it."""
+RHYTHM = (4, 3, 2, 2, 2, 3, 5, 8, 9, 9, 8, 9, 10, 10, 11, 11, 11, 12, 12, 11, 10, 9, 8, 6)
+"""Trips of one hour of the day against another."""
+WEEKEND = 0.8
+"""Trips of a Saturday or Sunday against any other day."""
 
 
 def editor(server: MageServer, ui: MageUi) -> None:
     """The first trips of a block, the manifest of the next one, and charts beside them."""
-    page = ui.page
     ui.open_editor("api_to_postgres", side="charts")
-    page.get_by_role("button", name="CURRENT BLOCKS").locator("xpath=following::button[1]").click()
-    ui.run_block("load_api_data")  # what a first run prints fills the page
+    ui.page.get_by_role("button", name="CURRENT BLOCKS").locator("xpath=following::button[1]").click()
+    ui.run_block("load_api_data")
+    ui.open_editor("api_to_postgres", side="charts")  # what a second run prints is shorter
     for name in ("load_api_data", "transform_taxi_data"):
         ui.fold_code(ui.run_block(name))
     for name in ("distances", "payment_types", "rejected_rows"):
@@ -64,6 +69,8 @@ def backfill(server: MageServer, ui: MageUi) -> None:
     expect(ui.page.locator("tr").get_by_role("button", name="Done")).to_have_count(len(ROWS))
     ui.page.reload()
     expect(ui.page.get_by_text("completed")).to_be_visible()
+    expect(ui.page.locator("tr").get_by_role("button", name="Done")).to_have_count(len(ROWS))
+    ui.widen_left_panel(160)
 
 
 def form(server: MageServer, ui: MageUi) -> None:
@@ -78,7 +85,7 @@ def form(server: MageServer, ui: MageUi) -> None:
 
 def report(server: MageServer, ui: MageUi) -> None:
     """The top of a report's page."""
-    trigger = ui.run_once("trip_report", {"service": "yellow", "month": "2021-01"})
+    trigger = ui.run_once("trip_report", {"month": "2021-01", "origin": "tlc"})
     expect(ui.run_of("trip_report", trigger).get_by_role("button", name="Done")).to_be_visible()
     ui.page.goto((Path(server.env["REPORTS_DIR"]) / "yellow" / "2021-01" / "trip_report.html").as_uri())
 
@@ -97,6 +104,7 @@ def serving(folder: Path) -> Iterator[MageServer]:
     """A Mage server on a copy of the project, with made-up trips; all below `folder`."""
     for month, rows in ROWS.items():
         generate("yellow", month, "dtc", rows, folder / "trips", malformed=MALFORMED)
+        _generate_with_rhythm(month, rows, folder / "trips")
     project = folder / "magic-zoomcamp"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
     database = postgres.start(folder / "postgres")
@@ -142,9 +150,19 @@ def _keep(page: Page, path: Path) -> Path:
     page.mouse.move(0, 0)  # nothing is pointed at
     page.screenshot(path=path)
     with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+        opaque = picture.convert("RGB")
+    opaque.save(path, optimize=True)
     return path
+
+
+def _generate_with_rhythm(month: str, rows: int, folder: Path) -> None:
+    """A month with rush hours, nights and weekends, which `generate` does not have: of its trips, those that fit."""
+    path = generate("yellow", month, "tlc", rows, folder)
+    trips = pq.read_table(path)
+    pickups = trips["tpep_pickup_datetime"]
+    weekend = pc.greater_equal(pc.day_of_week(pickups), 5).to_numpy()
+    shares = np.array(RHYTHM)[pc.hour(pickups).to_numpy()] / max(RHYTHM) * np.where(weekend, WEEKEND, 1)
+    pq.write_table(trips.filter(np.random.default_rng(0).random(len(trips)) < shares), path)
 
 
 def main() -> int:

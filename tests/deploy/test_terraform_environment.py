@@ -124,7 +124,7 @@ def instance(
             name: value for name, value in google_server.environment().items() if name not in env
         }
         env |= {
-            "PATH": f"{_behind_google(folder)}:{Path(sys.executable).parent}:{env['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
             "K_SERVICE": "mage",  # what Cloud Run says of itself
             "PORT": str(port),
             "MAGE_DATA_DIR": str(folder / "data"),  # the image's
@@ -134,15 +134,6 @@ def instance(
         with Connector(Path(env["POSTGRES_HOST"]), server.host, server.port):
             yield from _running(Instance(f"http://127.0.0.1:{port}", env, _api(port, env), trips, folder))
         postgres.stop(folder / "pg")
-
-
-def _behind_google(folder: Path) -> Path:
-    """A folder with a program `mage` that is the one for where Google's front door is before it."""
-    program = folder / "bin" / "mage"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P {ROOT / "local" / "mage_behind_google.py"} "$@"\n')
-    program.chmod(0o755)
-    return program.parent
 
 
 def _api(port: int, env: dict[str, str]) -> MageApi:
