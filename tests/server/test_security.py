@@ -1,0 +1,74 @@
+"""Who is not signed in gets nothing, and no secret is in what the server and its runs write."""
+
+import os
+from pathlib import Path
+
+import psycopg2
+import pytest
+import requests
+from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
+
+from local.generate import generate
+from local.mage_api import MageApi, MageApiError
+from local.mage_server import metadata_url
+from local.owner import EMAIL
+from tests.server.conftest import OWNER, Mage, wait
+
+pytestmark = pytest.mark.mage
+
+
+def answer(mage: Mage, path: str, **headers: str) -> dict[str, object]:
+    body: dict[str, object] = requests.get(f"{mage.server.url}/api/{path}", headers=headers, timeout=60).json()
+    return body
+
+
+@pytest.mark.parametrize(
+    "path", ["pipelines", "pipelines/api_to_postgres", "pipeline_runs", "users", "secrets", "files"]
+)
+def test_without_a_token_nothing_is_told(path: str, mage: Mage) -> None:
+    for headers in ({}, {"X-API-KEY": API_KEY}, {"X-API-KEY": API_KEY, "OAUTH-TOKEN": "guessed"}):
+        assert set(answer(mage, path, **headers)) <= {"error", "status"}, (path, headers)
+
+
+@pytest.mark.parametrize(("email", "password"), [(EMAIL, "admin"), (EMAIL, ""), ("admin@admin.com", "admin")])
+def test_nobody_signs_in_with_a_wrong_or_a_usual_password(email: str, password: str, mage: Mage) -> None:
+    with pytest.raises(MageApiError, match="/api/sessions"):
+        MageApi(mage.server.url, email, password).list("pipelines")
+
+
+def test_a_token_that_has_expired_is_void(mage: Mage) -> None:
+    api = MageApi(mage.server.url, OWNER.email, OWNER.password)
+    assert api.list("pipelines")
+    token = str(api._session.headers["OAUTH-TOKEN"])
+    address = metadata_url(mage.server.env).replace("+psycopg2", "")
+    with psycopg2.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE oauth2_access_token SET expires = now() - interval '1 minute' WHERE token = %s RETURNING id",
+            (token,),
+        )
+        assert len(cursor.fetchall()) == 1
+    connection.close()
+
+    trigger = mage.api.list("pipeline_schedules")[0]["id"]
+
+    def refused() -> bool | None:
+        mage.api.get("pipeline_schedules", trigger)  # with this, Mage's web process forgets what it has read before
+        return "error" in answer(mage, "pipelines", **{"X-API-KEY": API_KEY, "OAUTH-TOKEN": token}) or None
+
+    wait(refused, 30, "a refusal")
+
+
+def test_no_secret_is_in_what_the_server_and_a_run_write(mage: Mage) -> None:
+    generate("fhv", "2019-02", "dtc", 300, mage.trips.folder)
+    trigger = mage.api.create(
+        "pipelines/all_targets/pipeline_schedules", name="x", schedule_type="api", status="active"
+    )
+    variables = {"service": "fhv", "month": "2019-02"}
+    run = mage.api.create(f"pipeline_schedules/{trigger['id']}/pipeline_runs", variables=variables)["id"]
+    wait(lambda: mage.api.get("pipeline_runs", run)["status"] == "completed" or None, 120, "the run")
+    folders = [Path(mage.server.env[name]) for name in ("MAGE_DATA_DIR", "STAGING_DIR")]
+    files = [Path(where) / name for folder in folders for where, _, names in os.walk(folder) for name in names]
+    written = {path: path.read_bytes() for path in [*files, mage.server.log] if path and path.is_file()}
+    assert any(path.suffix == ".log" and b"all_targets" in content for path, content in written.items())
+    for secret in (mage.database.password, OWNER.jwt_secret, OWNER.password):
+        assert [path for path, content in written.items() if secret.encode() in content] == []
