@@ -99,9 +99,9 @@ class MageUi:
         """Hide what can be set of a chart, so that it is wider."""
         chart.get_by_role("button").nth(1).click()
 
-    def scroll_to(self, part: Locator) -> None:
-        """Scroll until a part of the page is the first that is seen below a block's title bar."""
-        part.evaluate("part => { part.style.scrollMarginTop = '48px'; part.scrollIntoView({ block: 'start' }) }")
+    def scroll_to(self, part: Locator, margin: int = 0) -> None:
+        """Scroll until a part of the page is at its top, so many pixels below: a block's title bar covers some."""
+        part.evaluate("(part, margin) => { part.style.scrollMarginTop = margin + 'px'; part.scrollIntoView() }", margin)
 
     def widen_left_panel(self, pixels: int) -> None:
         """Pull the edge of the panel at the left side to the right."""
@@ -126,7 +126,9 @@ class MageUi:
         page.goto(f"/pipelines/{pipeline}/backfills")
         page.get_by_role("button", name="Create new backfill").click()
         page.get_by_role("button", name="Date and time window").click()
-        self.row("Backfill name").locator("input").fill(name)
+        proposed = self.row("Backfill name").locator("input")
+        expect(proposed).not_to_have_value("")  # what Mage proposes comes late, and would replace the name
+        proposed.fill(name)
         self._pick_date(self.row("Start date and time").locator("input"), first)
         self._pick_date(self.row("End date and time").locator("input"), last)
         self.row("Interval type").locator("select").select_option("Month")
@@ -214,7 +216,7 @@ class MageUi:
     def _keep_end(self, frame: str | bytes) -> None:
         message = json.loads(frame)
         if isinstance(message, dict) and message.get("execution_state") == "idle":
-            self._ended.append(message.get("uuid"))
+            self._ended.append(str(message.get("uuid")))
 
     def _keep_error(self, message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 import pyarrow.compute as pc
@@ -37,6 +37,8 @@ IMAGES = ROOT / "docs" / "images"
 OWNER = Owner(EMAIL, "a-password", "a-secret")
 ROWS = {"2021-01": 62_000, "2021-02": 58_000, "2021-03": 71_000}
 MALFORMED = 25
+LOADED = "getComputedStyle(document.elementFromPoint(1, 0)).backgroundColor != 'rgb(255, 20, 77)'"
+"""Whether Mage's red bar at the top, which grows while a page loads, is gone."""
 RHYTHM = (4, 3, 2, 2, 2, 3, 5, 8, 9, 9, 8, 9, 10, 10, 11, 11, 11, 12, 12, 11, 10, 9, 8, 6)
 """Trips of one hour of the day against another."""
 WEEKEND = 0.8
@@ -58,19 +60,17 @@ def editor(server: MageServer, ui: MageUi) -> None:
     ui.block("transform_taxi_data").get_by_role("button", name="Output 1").click()
     ui.save()
     ui.scroll_to(ui.chart("distances"))
-    ui.scroll_to(ui.block("load_api_data").get_by_role("button", name="Output 0"))
+    ui.scroll_to(ui.block("load_api_data").get_by_role("button", name="Output 0"), margin=48)
 
 
 def backfill(server: MageServer, ui: MageUi) -> None:
     """Three months, one run each, all done."""
-    ui.backfill_months(
-        "api_to_postgres", "first quarter of 2021", date(2021, 1, 1), date(2021, 3, 1), {"service": "yellow"}
-    )
+    ui.backfill_months("api_to_postgres", "2021 Q1", date(2021, 1, 1), date(2021, 3, 1), {"service": "yellow"})
     expect(ui.page.locator("tr").get_by_role("button", name="Done")).to_have_count(len(ROWS))
     ui.page.reload()
-    expect(ui.page.get_by_text("completed")).to_be_visible()
+    expect(ui.page.get_by_text("completed", exact=True)).to_be_visible()
     expect(ui.page.locator("tr").get_by_role("button", name="Done")).to_have_count(len(ROWS))
-    ui.widen_left_panel(160)
+    ui.widen_left_panel(145)
 
 
 def form(server: MageServer, ui: MageUi) -> None:
@@ -141,13 +141,14 @@ def take(browser: Browser, server: MageServer, name: str, folder: Path) -> Path:
         try:
             bring(server, tab)
         except (AssertionError, Error, TimeoutError):
-            print(tab.look(folder), file=sys.stderr)
+            print(tab.look(Path(gettempdir())), file=sys.stderr)
             raise
         return _keep(page, folder / f"{name}.png")
 
 
 def _keep(page: Page, path: Path) -> Path:
     page.mouse.move(0, 0)  # nothing is pointed at
+    page.wait_for_function(LOADED)
     page.screenshot(path=path)
     with Image.open(path) as picture:
         opaque = picture.convert("RGB")
