@@ -152,6 +152,7 @@ def stack(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         "MAGE_HOST_PORT": str(stack.port),
         "MAGE_UID": str(MAGE_UID),
         "POSTGRES_HOST_PORT": str(free_port()),
+        "SCHEDULER_TRIGGER_INTERVAL": "1",  # seconds
         "TLC_DTC_BASE_URL": "http://127.0.0.1:8000/dtc",
         "TLC_PARQUET_BASE_URL": "http://127.0.0.1:8000/trip-data",
     }

@@ -320,6 +320,7 @@ def test_the_first_start_serves_every_pipeline_of_the_repository(following: Foll
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_a_scheduled_run_works_with_what_was_pushed_a_moment_ago(following: Following) -> None:
     pushed = following.push("two")
     # The library's word: it is the checkout's library that blocks import, and not that of the image.
@@ -340,6 +341,7 @@ def test_a_broken_push_leaves_the_last_good_commit_at_work(following: Following)
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_the_sync_of_the_web_ui_fetches_what_was_mended(following: Following) -> None:
     mended = following.push("four")
     following.api.update("syncs", "git", action_type="sync_data")
