@@ -311,6 +311,7 @@ def group(pid: int) -> list[psutil.Process]:
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_the_first_start_serves_every_pipeline_of_the_repository(following: Following) -> None:
     first = following.head()
     assert first == following.host.git("rev-parse", "HEAD")
@@ -329,6 +330,7 @@ def test_a_scheduled_run_works_with_what_was_pushed_a_moment_ago(following: Foll
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_a_broken_push_leaves_the_last_good_commit_at_work(following: Following) -> None:
     good = following.head()
     following.push("")
@@ -351,6 +353,7 @@ def test_the_sync_of_the_web_ui_fetches_what_was_mended(following: Following) ->
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_no_package_is_installed_by_a_sync(following: Following) -> None:
     asked = following.lines.with_text("pip3 install -r")
     assert asked != []  # Mage does call pip
@@ -359,6 +362,7 @@ def test_no_package_is_installed_by_a_sync(following: Following) -> None:
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_the_token_is_nowhere_to_be_read(following: Following) -> None:
     assert following.lines.with_text("git-remote-http") + following.lines.with_text("git remote-http") != []
     assert following.lines.with_text(TOKEN) == []
@@ -373,6 +377,7 @@ def test_the_token_is_nowhere_to_be_read(following: Following) -> None:
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_a_trigger_that_a_start_turns_off_is_named(following: Following) -> None:
     as_in_git = following.host.work / PROJECT.name
     [daily] = following.api.list("pipelines/green_taxi_etl/pipeline_schedules")
@@ -385,6 +390,7 @@ def test_a_trigger_that_a_start_turns_off_is_named(following: Following) -> None
 
 
 @pytest.mark.mage
+@pytest.mark.containers
 def test_the_end_comes_within_five_seconds_and_leaves_nothing(following: Following) -> None:
     assert len(group(following.process.pid)) >= 2  # the scheduler is a process of its own
     began = time.monotonic()
