@@ -1,10 +1,11 @@
 """
 The start of a container: checks, the project from git, and then Mage in the place of this process.
 
-Usage: python -m local.container [COMMAND ...]
+Usage: python -m local.container [[--job] COMMAND ...]
 
-Without a command, Mage's server. With one, that command in the environment of the server, for example
-`docker compose exec magic python -m local.container mage run magic-zoomcamp api_to_postgres --test`.
+Without a command, Mage's server. With one, that command in the environment of the server beside it, for example
+`docker compose exec magic python -m local.container mage run magic-zoomcamp api_to_postgres --test`. With --job, that
+command in a container of its own, which gets the project itself: so start the jobs of `load_many`, by /app/run_app.sh.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from local.mage_server import PROGRAM, QUIET, metadata_url
 from local.owner import EMAIL, Owner, kept_secret, renew_password
 from local.paths import PROJECT, ROOT, local_dir
 from local.postgres import LocalStackError
-from local.production import is_production, refusals
+from local.production import is_on_cloud_run, is_production, refusals
 from local.refusal import StartRefused
 
 PORT = "6789"
@@ -63,15 +64,19 @@ class Start:
     env: dict[str, str]
 
 
-def prepared(given: Mapping[str, str], command: list[str]) -> Start:
-    """Make everything ready for the server, or for a command beside it; StartRefused with a line per thing to mend."""
+def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False) -> Start:
+    """
+    Make everything ready for the server, for a command beside it, or for one alone (`job`).
+
+    StartRefused with a line per thing to mend.
+    """
     # Compose hands over every line of .env; an empty one means that nothing is set.
     env = {name: value for name, value in given.items() if value}
     if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:
         env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
     if found := refusals(env):
         raise StartRefused("\n".join(found))
-    production, serves = is_production(env), not command
+    production, first = is_production(env), job or not command
     data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
     home = data / "home"  # whoever we are, this is ours to write
     home.mkdir(parents=True, exist_ok=True)
@@ -80,8 +85,8 @@ def prepared(given: Mapping[str, str], command: list[str]) -> Start:
     if not production:
         _own_secrets(env)
     remote = remote_of(env)
-    project = _from_git(remote, env, home, sync=serves) if remote else _from_image(env)
-    project = _writable(project, data, anew=serves)
+    project = _from_git(remote, env, home, sync=first) if remote else _from_image(env)
+    project = _writable(project, data, anew=first)
     # Before the library that came with the image: the project's own is the one its blocks were written for.
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
     container_google.choose(env, data)
@@ -136,7 +141,8 @@ def _from_git(remote: Remote, env: dict[str, str], home: Path, *, sync: bool) ->
     project = folder / PROJECT.name
     if sync:
         remote.prepare(home)
-        Checkout(folder, remote, env).sync(say)
+        # On Cloud Run every start is a first one: a remote that is away for a while must not take the server with it.
+        Checkout(folder, remote, env, PROJECT if is_on_cloud_run(env) else None).sync(say)
         hide_state_of_machine(project)
         _warn_of_requirements(folder / "requirements.txt", ROOT / "requirements.txt")
     elif not project.is_dir():
@@ -213,7 +219,9 @@ def _database(env: Mapping[str, str]) -> str:
 def main() -> int:
     """Become Mage, or the command, and never return; 1 with a line per reason when that must not be."""
     try:
-        start = prepared(os.environ, sys.argv[1:])
+        command = sys.argv[1:]
+        job = command[:1] == ["--job"]
+        start = prepared(os.environ, command[1:] if job else command, job=job)
         os.chdir(start.project.parent)
         os.execvpe(start.command[0], start.command, start.env)  # noqa: S606  # no shell, and nothing to come back to
     except (StartRefused, LocalStackError) as refused:

@@ -60,13 +60,15 @@ class Checkout:
     remote: Remote
     env: Mapping[str, str]
     """The environment of git, with what `Remote.environment` adds."""
+    spare: Path | None = None
+    """A project for where nothing was cloned before and nothing can be now; without one, such a start is refused."""
 
     def sync(self, say: Say) -> str:
         """
         Bring the folder to the newest commit of the remote's branch that can run; the commit.
 
         A remote that cannot be reached, and a commit that is broken, leave the last good one running, and say so.
-        StartRefused when there is none.
+        StartRefused when there is none, and no spare project.
         """
         self._prepare()
         before = self._commit(LAST_GOOD)
@@ -77,8 +79,6 @@ class Checkout:
         if newest != before and (broken := self._faults(newest)):
             listed = "; ".join(broken[:SHOWN_FAULTS]) + (" ..." if len(broken) > SHOWN_FAULTS else "")
             return self._run_old(before, f"is broken at {newest[:12]}: {listed}", say)
-        self._git("update-ref", LAST_GOOD, newest)
-        self._git("update-ref", self.remote.tracking, newest)
         self._put(newest, say)
         say(f"git: {self.remote.link} {self.remote.branch} at {self._title(newest)}")
         return newest
@@ -130,17 +130,27 @@ class Checkout:
     def _run_old(self, last_good: str | None, why: str, say: Say) -> str:
         problem = f"{self.remote.link} {self.remote.branch} {why}"
         if last_good is None:
-            raise StartRefused(
-                f"{problem}. Nothing was cloned before, so that there is nothing to run: mend that first"
-            )
+            if self.spare is None:
+                raise StartRefused(
+                    f"{problem}. Nothing was cloned before, so that there is nothing to run: mend that first"
+                )
+            last_good = self._commit_of(self.spare)
         say(f"WARNING git: {problem}")
         say(f"WARNING git: the last good commit runs instead, {self._title(last_good)}")
-        self._git("update-ref", self.remote.tracking, last_good)
         self._put(last_good, say)
         return last_good
 
+    def _commit_of(self, project: Path) -> str:
+        """A commit of the spare project alone, which counts as good until the remote has one."""
+        there = self.folder / PROJECT.name
+        shutil.copytree(project, there, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        self._git("add", "--all")
+        return self._git("commit-tree", "-m", "The project of the image", self._git("write-tree"), more=WHO)
+
     def _put(self, commit: str, say: Say) -> None:
-        """Make the folder hold this commit; what was changed here is kept as a ref of its own."""
+        """Make the folder hold this good commit; what was changed here is kept as a ref of its own."""
+        self._git("update-ref", LAST_GOOD, commit)
+        self._git("update-ref", self.remote.tracking, commit)
         if head := self._commit("HEAD"):
             self._keep("Files were changed", self._git("stash", "create", more=WHO), say)
             # Whatever was once seen at the remote was not made here, even if its history was rewritten since.

@@ -1,4 +1,4 @@
-"""What a server that others can reach must not start with."""
+"""Where a server runs, and what one that others can reach must not start with."""
 
 from collections.abc import Mapping
 
@@ -18,6 +18,11 @@ ON = {"true", "1", "t"}
 def is_production(env: Mapping[str, str]) -> bool:
     """Whether ENV says so."""
     return env.get("ENV") in NAMES
+
+
+def is_on_cloud_run(env: Mapping[str, str]) -> bool:
+    """Whether this is Google's Cloud Run, a service or a job of it: no file outlives the instance there."""
+    return "K_SERVICE" in env or "CLOUD_RUN_JOB" in env
 
 
 def refusals(env: Mapping[str, str]) -> list[str]:

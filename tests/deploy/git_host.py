@@ -13,6 +13,15 @@ from local.paths import PROJECT, ROOT
 TOKEN = "a-token-that-nobody-may-see"
 # Changes that are not committed yet are tested too.
 AS_IT_IS = ["--cached", "--others", "--exclude-standard"]
+# A project of one pipeline, to be quick.
+SMALL = (
+    "metadata.yaml",
+    "io_config.yaml",
+    "pipelines/example_pipeline",
+    "data_loaders/load_titanic.py",
+    "transformers/fill_in_missing_values.py",
+    "data_exporters/export_titanic_clean.py",
+)
 WHO = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
 
 

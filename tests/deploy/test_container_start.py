@@ -20,7 +20,7 @@ from local.owner import EMAIL as OWNER_EMAIL
 from local.paths import PROJECT, ROOT
 from local.ports import free_port
 from tests.conftest import environment_of, process_environment, sql
-from tests.deploy.git_host import TOKEN, GitHost
+from tests.deploy.git_host import SMALL, TOKEN, GitHost
 from tests.deploy.processes import CommandLines
 from tests.server.conftest import wait
 
@@ -185,6 +185,35 @@ def test_stand_ins_that_do_not_run_are_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.fixture(scope="module")
+def small_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
+    """A git host with a part of this project."""
+    with GitHost(tmp_path_factory.mktemp("host") / "host") as running:
+        running.add_project(*SMALL)
+        yield running
+
+
+def test_a_job_of_its_own_gets_the_project_itself(tmp_path: Path, small_host: GitHost) -> None:
+    git = {"GIT_REPO_LINK": small_host.url, "GIT_ACCESS_TOKEN": TOKEN}
+    beside = container(tmp_path, "cat", "magic-zoomcamp/metadata.yaml", **git)
+    assert "start the server first, which clones it" in beside.stderr
+    alone = container(tmp_path, "--job", "cat", "magic-zoomcamp/metadata.yaml", **git)
+    assert alone.returncode == 0, alone.stderr
+    assert (small_host.work / PROJECT.name / "metadata.yaml").read_text() in alone.stdout
+    assert container(tmp_path, "cat", "magic-zoomcamp/metadata.yaml", **git).returncode == 0
+
+
+def test_only_on_cloud_run_the_images_project_stands_in_for_a_remote_that_is_away(tmp_path: Path) -> None:
+    away = {"GIT_REPO_LINK": f"http://127.0.0.1:{free_port()}/taxi.git", "GIT_ACCESS_TOKEN": TOKEN}
+    refused = container(tmp_path, "--job", "ls", "magic-zoomcamp/pipelines", **away)
+    assert refused.returncode == 1
+    assert "Nothing was cloned before" in refused.stderr
+    runs = container(tmp_path, "--job", "ls", "magic-zoomcamp/pipelines", **away, K_SERVICE="mage")
+    assert runs.returncode == 0, runs.stderr
+    assert "WARNING git: the last good commit runs instead" in runs.stdout
+    assert set(runs.stdout.split()) >= {path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml")}
+
+
 # --- A server that follows git ----------------------------------------------------------------------------------------
 
 SAYS = {
@@ -245,10 +274,10 @@ class Following:
         command = ["git", "-C", str(self.checkout), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    def push(self, word: str) -> str:
-        """Push another word for the library to say; the commit."""
+    def push(self, word: str, *, rewrite: bool = False) -> str:
+        """Push another word for the library to say, or a history that begins with it; the commit."""
         (self.host.work / WORD).write_text(f"WORD = {word!r}\n" if word else "WORD = (\n")
-        return self.host.push(f"Says {word}")
+        return (self.host.rewrite if rewrite else self.host.push)(f"Says {word}")
 
     def run(self, name: str) -> str:
         """What the pipeline says in a run of a time trigger."""
@@ -311,7 +340,6 @@ def group(pid: int) -> list[psutil.Process]:
 
 
 @pytest.mark.mage
-@pytest.mark.containers
 def test_the_first_start_serves_every_pipeline_of_the_repository(following: Following) -> None:
     first = following.head()
     assert first == following.host.git("rev-parse", "HEAD")
@@ -321,7 +349,6 @@ def test_the_first_start_serves_every_pipeline_of_the_repository(following: Foll
 
 
 @pytest.mark.mage
-@pytest.mark.containers
 def test_a_scheduled_run_works_with_what_was_pushed_a_moment_ago(following: Following) -> None:
     pushed = following.push("two")
     # The library's word: it is the checkout's library that blocks import, and not that of the image.
@@ -330,7 +357,6 @@ def test_a_scheduled_run_works_with_what_was_pushed_a_moment_ago(following: Foll
 
 
 @pytest.mark.mage
-@pytest.mark.containers
 def test_a_broken_push_leaves_the_last_good_commit_at_work(following: Following) -> None:
     good = following.head()
     following.push("")
@@ -343,7 +369,6 @@ def test_a_broken_push_leaves_the_last_good_commit_at_work(following: Following)
 
 
 @pytest.mark.mage
-@pytest.mark.containers
 def test_the_sync_of_the_web_ui_fetches_what_was_mended(following: Following) -> None:
     mended = following.push("four")
     following.api.update("syncs", "git", action_type="sync_data")
@@ -353,7 +378,13 @@ def test_the_sync_of_the_web_ui_fetches_what_was_mended(following: Following) ->
 
 
 @pytest.mark.mage
-@pytest.mark.containers
+def test_a_rewritten_history_is_followed_by_a_server_that_runs(following: Following) -> None:
+    rewritten = following.push("five", rewrite=True)
+    assert following.run("fifth") == "five"
+    assert following.head() == rewritten
+
+
+@pytest.mark.mage
 def test_no_package_is_installed_by_a_sync(following: Following) -> None:
     asked = following.lines.with_text("pip3 install -r")
     assert asked != []  # Mage does call pip
@@ -362,7 +393,6 @@ def test_no_package_is_installed_by_a_sync(following: Following) -> None:
 
 
 @pytest.mark.mage
-@pytest.mark.containers
 def test_the_token_is_nowhere_to_be_read(following: Following) -> None:
     assert following.lines.with_text("git-remote-http") + following.lines.with_text("git remote-http") != []
     assert following.lines.with_text(TOKEN) == []
@@ -377,7 +407,6 @@ def test_the_token_is_nowhere_to_be_read(following: Following) -> None:
 
 
 @pytest.mark.mage
-@pytest.mark.containers
 def test_a_trigger_that_a_start_turns_off_is_named(following: Following) -> None:
     as_in_git = following.host.work / PROJECT.name
     [daily] = following.api.list("pipelines/green_taxi_etl/pipeline_schedules")
@@ -390,7 +419,18 @@ def test_a_trigger_that_a_start_turns_off_is_named(following: Following) -> None
 
 
 @pytest.mark.mage
-@pytest.mark.containers
+def test_without_the_remote_the_old_code_goes_on_and_the_run_says_so(following: Following) -> None:
+    before = following.head()
+    following.host.take_down()
+    assert following.run("sixth") == "five"
+    assert following.head() == before
+    logs = following.folder / "data" / PROJECT.name / "pipelines" / "says"
+    said = "".join(path.read_text() for path in logs.rglob("*.log"))
+    assert f"Failed to sync data from git repo: {following.host.url}" in said
+    assert TOKEN not in said
+
+
+@pytest.mark.mage
 def test_the_end_comes_within_five_seconds_and_leaves_nothing(following: Following) -> None:
     assert len(group(following.process.pid)) >= 2  # the scheduler is a process of its own
     began = time.monotonic()

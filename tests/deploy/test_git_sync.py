@@ -21,20 +21,11 @@ from local.paths import PROJECT
 from local.ports import free_port
 from local.refusal import StartRefused
 from tests.conftest import process_environment
-from tests.deploy.git_host import TOKEN, GitHost
+from tests.deploy.git_host import SMALL, TOKEN, GitHost
 from tests.deploy.processes import CommandLines
 
 PIPELINE = f"{PROJECT.name}/pipelines/example_pipeline/metadata.yaml"
 LOADER = f"{PROJECT.name}/data_loaders/load_titanic.py"
-# A project of one pipeline, to be quick.
-SMALL = (
-    "metadata.yaml",
-    "io_config.yaml",
-    "pipelines/example_pipeline",
-    "data_loaders/load_titanic.py",
-    "transformers/fill_in_missing_values.py",
-    "data_exporters/export_titanic_clean.py",
-)
 
 
 @pytest.fixture
@@ -47,6 +38,9 @@ def host(tmp_path: Path) -> Iterator[GitHost]:
 
 class Instance:
     """An instance that follows the host: its folder, and what its starts said."""
+
+    spare: Path | None = None
+    """What the image holds, where no file outlives the instance."""
 
     def __init__(self, folder: Path, host: GitHost, token: str = TOKEN, **more: str) -> None:
         self.home = folder / "home"
@@ -66,7 +60,7 @@ class Instance:
         """Sync as a start does; the commit that runs."""
         self.said.clear()
         self.remote.prepare(self.home)
-        return Checkout(self.folder, self.remote, self.env).sync(self.said.append)
+        return Checkout(self.folder, self.remote, self.env, self.spare).sync(self.said.append)
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text()
@@ -154,6 +148,41 @@ def test_with_nothing_cloned_and_no_host_the_start_is_refused(instance: Instance
     host.take_down()
     with pytest.raises(StartRefused, match="nothing to run: mend that first"):
         instance.start()
+
+
+def test_where_no_file_outlives_the_instance_the_images_project_runs_until_the_host_answers(
+    tmp_path: Path, host: GitHost
+) -> None:
+    as_in_image = tmp_path / "image" / PROJECT.name
+    shutil.copytree(host.work / PROJECT.name, as_in_image)
+    host.edit(PIPELINE, "Mage''s own", "Our own")
+    pushed = host.push("A new description")
+    instance = Instance(tmp_path, host, token="a-token-that-has-expired")
+    instance.spare = as_in_image
+    spare = instance.start()
+    assert "Authentication failed" in instance.said[0]
+    assert instance.said[1].startswith(f"WARNING git: the last good commit runs instead, {spare[:7]}")
+    assert instance.said[1].endswith("The project of the image")
+    assert "Mage''s own first pipeline" in instance.text(PIPELINE)
+    assert instance.git("status", "--porcelain").stdout == ""
+    followed = Instance(tmp_path, host)
+    assert followed.git("fetch", "mage-repo").returncode == 0  # what Mage's own sync does
+    assert followed.git("reset", "--hard", "mage-repo/main").returncode == 0
+    assert "Our own first pipeline" in followed.text(PIPELINE)
+    assert followed.start() == pushed
+    assert len(followed.said) == 1  # nothing was put aside
+
+
+def test_a_broken_commit_at_the_first_start_leaves_the_images_project(tmp_path: Path, host: GitHost) -> None:
+    as_in_image = tmp_path / "image" / PROJECT.name
+    shutil.copytree(host.work / PROJECT.name, as_in_image)
+    why = break_python(host)
+    host.push("A mistake")
+    instance = Instance(tmp_path, host)
+    instance.spare = as_in_image
+    instance.start()
+    assert why in instance.said[0]
+    assert (instance.folder / LOADER).read_text() == (as_in_image / "data_loaders/load_titanic.py").read_text()
 
 
 def test_a_wrong_token_leaves_the_old_code_running(tmp_path: Path, instance: Instance, host: GitHost) -> None:

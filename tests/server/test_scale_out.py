@@ -1,6 +1,7 @@
 """One child of load_many as a job on another machine: what Mage would ask for, and that the asked command does it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import pytest
 
 from local.generate import generate
 from local.mage_server import metadata_url
-from local.paths import MAGE, ROOT
+from local.paths import ROOT
 from tests.conftest import sql
 from tests.server.conftest import Mage
 from tests.server.test_load_many import started, when_ended
@@ -69,8 +70,11 @@ def test_one_variable_sends_the_months_to_jobs_of_their_own(
     generate("fhv", MONTH, "dtc", 700, mage.trips.folder)
     script, program, *arguments = asked["command"]
     assert (script, program) == ("/app/run_app.sh", "mage")
-    job = metadata(mage) | CLOUD | {"STAGING_DIR": str(tmp_path / "staging")}
-    done = subprocess.run([MAGE, *arguments], env=job, capture_output=True, text=True, check=False)
+    job = metadata(mage) | CLOUD | {name: str(tmp_path / name) for name in ("STAGING_DIR", "NYC_TAXI_LOCAL_DIR")}
+    job["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{job['PATH']}"
+    # What the script does in the image.
+    command = [sys.executable, "-m", "local.container", "--job", program, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=job, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
 
     rows = "SELECT rows_read FROM ny_taxi.load_audit WHERE service = 'fhv' AND file_month = '2019-05-01'"
@@ -78,5 +82,5 @@ def test_one_variable_sends_the_months_to_jobs_of_their_own(
     _, blocks = when_ended(mage, child["pipeline_run_id"])
     assert blocks[CHILD]["status"] == "completed"
     assert blocks[CHILD]["completed_at"] > child["completed_at"], "the job itself says that it is done"
-    staged = [path.name for path in (tmp_path / "staging" / "dtc" / "fhv").glob("*.parquet")]
+    staged = [path.name for path in (tmp_path / "STAGING_DIR" / "dtc" / "fhv").glob("*.parquet")]
     assert len(staged) == 1, "the job staged its month on its own disk"
