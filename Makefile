@@ -3,12 +3,13 @@
 SHELL := /bin/sh
 PYTHON ?= python3.11
 PY := .venv/bin/python
+WORKERS ?= 2
 PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
 # Google's clients say at every start that this Python will end one day.
 export PYTHONWARNINGS ?= ignore:You are using a Python version
 
-.PHONY: help setup demo run ui backfill triggers sql plan doctor up down status test test-large test-deploy \
+.PHONY: help setup deploy-tools demo run ui backfill triggers sql plan doctor up down status test test-large test-deploy \
   test-containers audit lint format bench screenshots lock
 
 help: ## List the commands
@@ -42,6 +43,8 @@ help: ## List the commands
 	$(PYTHON) -m venv .venv-scanners
 	.venv-scanners/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
 	@touch $@
+
+deploy-tools: $(READY) .venv-deploy/.ready .venv-scanners/.ready
 
 setup: $(READY) ## Make .venv and .venv-emulators and install the locked packages
 
@@ -85,14 +88,15 @@ lint: $(READY) ## Check style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Side by side, a file's tests in one process, files in their order: the longest come first.
 test: lint ## Check style and types, then run the tests
-	$(PY) -m pytest -m "not large and not containers"
+	$(PY) -m pytest -m "not large and not containers" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-large: $(READY) ## Run the tests that need 14 M rows
 	$(PY) -m pytest -m large
 
-test-deploy: $(READY) .venv-deploy/.ready .venv-scanners/.ready ## Test terraform/ and .github/
-	$(PY) -m pytest tests/deploy/test_terraform*.py tests/deploy/test_workflows.py
+test-deploy: deploy-tools ## Test terraform/ and .github/; make test does it too once this has been run
+	$(PY) -m pytest tests/deploy/test_terraform*.py tests/deploy/test_workflows.py -n $(WORKERS) --dist loadfile
 
 test-containers: $(READY) ## Build the images and test docker-compose.yml; needs Docker with Compose
 	$(PY) -m pytest -m containers
