@@ -14,7 +14,7 @@ import requests
 
 from local.doctor.finding import Check, NotNeeded, Settled, Wrong
 from local.mage_server import scheduler_runs
-from local.paths import emulator_python, local_dir
+from local.paths import ROOT, emulator_python, local_dir
 from local.ports import free_port
 from local.postgres import HOST
 
@@ -66,8 +66,8 @@ def ports(env: Settled) -> str:
     raise Wrong(f"{port} is taken by another program: end it, or set MAGE_HOST_PORT in .env")
 
 
-def compose(_: Settled) -> str:
-    """Docker Compose, for who wants containers."""
+def compose(env: Settled) -> str:
+    """Docker Compose, for who wants containers, and the port that it would publish Postgres at."""
     asked = ["docker", "compose", "version", "--format", "json"]
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
@@ -78,7 +78,17 @@ def compose(_: Settled) -> str:
     version = str(json.loads(answer.stdout)["version"]).lstrip("v")
     if tuple(int(part) for part in version.split(".")[:2]) < COMPOSE:
         raise Wrong(f"{version}: docker-compose.yml needs {'.'.join(map(str, COMPOSE))} or later; upgrade the plugin")
-    return version
+    port = int(env.get("POSTGRES_HOST_PORT", "5432"))
+    if free_port(port) == port or _publishes_postgres():
+        return version
+    # No fault: who starts everything by make has a port of their own.
+    return f"{version}; but {port} is taken: set POSTGRES_HOST_PORT in .env before `docker compose up`"
+
+
+def _publishes_postgres() -> bool:
+    """Whether the containers of this checkout are up."""
+    asked = ["docker", "compose", "ps", "--quiet", "--status", "running", "postgres"]
+    return bool(subprocess.run(asked, cwd=ROOT, capture_output=True, timeout=20, check=False).stdout.strip())
 
 
 def clock(env: Settled) -> str:

@@ -2,6 +2,9 @@
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 
 from nyc_taxi.database import connect
 from nyc_taxi.errors import TaxiError
@@ -9,11 +12,13 @@ from nyc_taxi.settings import Settings
 
 from local import stack
 from local.doctor.finding import Check, NotNeeded, Settled, Wrong
+from local.git_remote import remote_of
 from local.mage_api import MageApiError
 from local.mage_server import scheduler_runs
 from local.paths import PROJECT, ROOT
 from local.postgres import HOST
 from local.reach_mage import DEFAULT_PORT, reach_mage
+from local.refusal import StartRefused
 from local.triggers import compare
 
 GIT_SECONDS = 15
@@ -43,32 +48,39 @@ def postgres(env: Settled) -> str:
 
 
 def git_remote(env: Settled) -> str:
-    """The repository that an instance follows."""
-    remote = env.get("GIT_REPO_LINK") or _git("remote", "get-url", "origin")
-    if not remote:
-        raise NotNeeded("this checkout has no remote: only git-sync needs one")
-    shown = remote.rsplit("@", 1)[-1]  # without a token that somebody wrote into it
+    """The repository that an instance follows, read as the instance reads it; else that of this checkout."""
     try:
-        answer = subprocess.run(
-            ["git", "ls-remote", "--exit-code", remote, "HEAD"],
-            cwd=ROOT,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"},
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
+        remote = remote_of(env)
+    except StartRefused as refused:
+        raise Wrong(str(refused)) from None
+    if remote is None:
+        origin = _git("remote", "get-url", "origin").stdout.strip()
+        if not origin:
+            raise NotNeeded("this checkout has no remote: only git-sync needs one")
+        return _answering(origin, "HEAD", {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"})
+    with tempfile.TemporaryDirectory() as home:
+        remote.prepare(Path(home))
+        return _answering(remote.link, f"refs/heads/{remote.branch}", remote.environment(Path(home), ROOT))
+
+
+def _answering(address: str, ref: str, credentials: Mapping[str, str]) -> str:
+    """Whether a remote has a ref that we may read."""
+    shown = address.rsplit("@", 1)[-1]  # without a token that somebody wrote into it
+    try:
+        answer = _git("ls-remote", "--exit-code", address, ref, more=credentials)
     except subprocess.TimeoutExpired:
         raise Wrong(f"{shown} does not answer in {GIT_SECONDS} s: check the network") from None
     if answer.returncode != 0:
-        said = (answer.stderr.strip().splitlines() or ["it has no branch"])[-1].replace(remote, shown)
-        raise Wrong(f"{shown}: {said}; check the address and the right to read it")
+        said = (answer.stderr.strip().splitlines() or [f"it has no {ref}"])[-1].replace(address, shown)
+        raise Wrong(f"{shown}: {said}; check the address, the branch and the right to read it")
     return f"{shown} answers"
 
 
-def _git(*arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return answer.stdout.strip()
+def _git(*arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **(more or {})}
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+    )
 
 
 def triggers(env: Settled) -> str:

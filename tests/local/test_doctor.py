@@ -18,6 +18,7 @@ from local.doctor.finding import Check, Finding, Settled
 from local.google import GoogleServer
 from local.paths import ROOT
 from tests.conftest import environment_of, process_environment, sql
+from tests.deploy.git_host import TOKEN, GitHost
 
 
 def said(check: Check, env: Settled) -> tuple[str, str]:
@@ -108,18 +109,27 @@ def test_a_configured_postgres_is_asked_for_the_right_to_load(database: Postgres
     sql(database, "DROP ROLE guest")
 
 
-def test_a_git_remote_is_asked_without_its_token_being_shown(tmp_path: Path) -> None:
-    repository = tmp_path / "remote.git"
-    for command in (["init", "-q", "--bare", str(repository)],):
-        subprocess.run(["git", *command], check=True)
-    state, text = said(project.git_remote, {"GIT_REPO_LINK": f"file://user:token@localhost{repository}"})
-    assert (state, "token" in text) == ("FAIL", False)
-    work = tmp_path / "work"
-    subprocess.run(["git", "clone", "-q", str(repository), str(work)], check=True, capture_output=True)
-    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "first"], cwd=work, check=True)
-    subprocess.run(["git", "push", "-q", "origin", "HEAD"], cwd=work, check=True)
-    assert said(project.git_remote, {"GIT_REPO_LINK": str(repository)}) == ("ok", f"{repository} answers")
+def test_the_git_remote_is_read_as_an_instance_reads_it(tmp_path: Path) -> None:
+    with GitHost(tmp_path / "host") as host:
+        env = {"GIT_REPO_LINK": host.url, "GIT_ACCESS_TOKEN": TOKEN}
+        state, text = said(project.git_remote, env)
+        assert (state, text.startswith(f"{host.url}: it has no refs/heads/main; check")) == ("FAIL", True)
+        host.push("first")
+        assert said(project.git_remote, env) == ("ok", f"{host.url} answers")
+        state, text = said(project.git_remote, {**env, "GIT_ACCESS_TOKEN": "a-wrong-one"})
+        assert (state, "Authentication failed" in text, "a-wrong-one" in text) == ("FAIL", True, False)
+    state, text = said(project.git_remote, {"GIT_REPO_LINK": "https://me:a-word@example.org/x.git"})
+    assert (state, "a-word" in text, "put it into GIT_ACCESS_TOKEN" in text) == ("FAIL", False, True)
+
+
+def test_without_a_repository_to_follow_that_of_the_checkout_is_asked_and_no_password_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in (["init", "-q"], ["remote", "add", "origin", "file://user:a-word@localhost/not-there.git"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    state, text = said(project.git_remote, {})
+    assert (state, text.startswith("localhost/not-there.git: "), "a-word" in text) == ("FAIL", True, False)
 
 
 def stand_in_bucket(google_server: GoogleServer, google: GoogleSettings) -> dict[str, str]:
