@@ -297,6 +297,13 @@ def test_the_image_works_on_a_file_system_that_nobody_can_write(stack: Stack) ->
         docker("volume", "rm", name)
 
 
+def test_a_job_of_load_many_is_started_by_mages_own_script(stack: Stack) -> None:
+    command = ("mage", "run", f"/home/src/{PROJECT.name}", "example_pipeline", "--test")
+    ran = docker("run", "--rm", "--entrypoint", "/app/run_app.sh", MAGE_IMAGE, *command)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Pipeline run completed." in ran.stdout
+
+
 # --- The containers ---------------------------------------------------------------------------------------------------
 
 
@@ -391,6 +398,23 @@ def test_a_month_is_whole_after_a_kill_in_the_middle_of_a_load(stack: Stack) -> 
     new = int(stack.sql("SELECT rows_accepted FROM ny_taxi.load_audit ORDER BY load_id DESC LIMIT 1")[0][0])
     assert new > old
     assert stack.rows("yellow_cab_data", "2021-01") == new
+
+
+def test_a_dump_brings_trips_and_history_back(stack: Stack) -> None:
+    held = stack.rows("yellow_cab_data", "2021-01"), stack.sql("SELECT * FROM ny_taxi.load_audit ORDER BY load_id")
+    for command in (
+        "pg_dump -U mage -Fc mage > /tmp/trips.dump",
+        "psql -U mage -d mage -c 'DELETE FROM ny_taxi.yellow_cab_data; DROP TABLE ny_taxi.load_audit'",
+        "pg_restore -U mage -d mage --clean --if-exists --exit-on-error /tmp/trips.dump",
+    ):
+        stack.compose("exec", "-T", "postgres", "sh", "-euc", command)
+    assert held[0] > MONTH_ROWS / 2
+    assert held == (
+        stack.rows("yellow_cab_data", "2021-01"),
+        stack.sql("SELECT * FROM ny_taxi.load_audit ORDER BY load_id"),
+    )
+    assert stack.run("api_to_postgres", service="yellow", month="2021-01", origin="dtc") == "completed"
+    assert stack.rows("yellow_cab_data", "2021-01") == held[0]
 
 
 # --- With the stand-ins -----------------------------------------------------------------------------------------------

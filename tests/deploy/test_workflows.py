@@ -71,7 +71,7 @@ def test_nothing_is_allowed_unless_a_job_says_so(name: str) -> None:
 def test_jobs_may_read_and_only_the_deployment_may_say_who_it_is() -> None:
     granted = {(name, job): body["permissions"] for name in NAMES for job, body in workflow(name)["jobs"].items()}
     assert granted.pop(("deploy.yml", "deploy")) == READS | {"id-token": "write"}
-    assert len(granted) == 5
+    assert len(granted) == 4
     assert all(permissions == READS for permissions in granted.values())
 
 
@@ -87,7 +87,7 @@ def test_pull_requests_run_without_secrets_and_with_their_own_code_only() -> Non
 
 def test_no_expression_is_pasted_into_a_script() -> None:
     scripts = [(where, step["run"]) for where, step in steps() if "run" in step]
-    assert len(scripts) >= 12
+    assert len(scripts) >= 9
     for where, script in scripts:
         assert "${{" not in script, where
 
@@ -152,18 +152,15 @@ def test_the_deployment_reads_the_variables_that_terraform_says(configuration: C
 
 def test_ci_runs_what_is_run_here() -> None:
     parts = workflow("ci.yml")["jobs"]["tests"]["strategy"]["matrix"]["part"]
-    asked = set(re.findall(r"^make ([\w-]+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
+    asked = set(re.findall(r"\bmake (test[\w-]*)", (ROOT / ".ci" / "run").read_text()))
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert asked <= set(parts)
+    assert {"test", "test-large", "test-containers"} <= asked <= set(parts)
     assert {*parts, "audit"} <= targets
 
 
-def test_it_builds_the_image_brings_compose_up_and_asks_the_real_terraform() -> None:
+def test_it_asks_the_real_terraform_and_for_known_faults() -> None:
     scripts = "\n".join(step["run"] for _, step in steps() if "run" in step)
     for command in (
-        "docker compose build",
-        "docker compose up --detach --wait",
-        "http://127.0.0.1:6789/api/status",
         "terraform fmt -check",
         "terraform validate",
         "terraform test",
