@@ -98,8 +98,8 @@ def _server(env: Mapping[str, str], project: Path) -> list[str]:
     """The command of Mage's server, once its database agrees with the environment and the project."""
     database = env["MAGE_DATABASE_CONNECTION_URL"]
     owner = Owner(env["DEFAULT_OWNER_EMAIL"], env["DEFAULT_OWNER_PASSWORD"], env["JWT_SECRET"])
-    if renew_password(database, owner):
-        say(f"The password of {owner.email} is now the one of DEFAULT_OWNER_PASSWORD")
+    if not is_production(env):  # there people change it in the web UI, and the next start must not take that back
+        renew_password(database, owner)
     for line in triggers_on.lost(database, project):
         say(f"WARNING {line}")
     return [*PROGRAM, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104

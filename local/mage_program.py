@@ -1,5 +1,5 @@
 """
-Mage's program with two mends, and on Cloud Run a third: python -P local/mage_program.py start ...
+Mage's program with three mends, and on Cloud Run a fourth: python -P local/mage_program.py start ...
 
 Run by its path, with -P: beside this file are modules called google and mage.
 """
@@ -56,6 +56,26 @@ def let_callbacks_end() -> None:
     BlockExecutor.execute = execute_and_write_down
 
 
+def show_people() -> None:
+    """
+    From now on, the page of a person opens, and a password that was changed is said to be.
+
+    Mage looks for permissions with `from_self`, which SQLAlchemy has no more since version 2: whoever looked at a
+    person, or changed one, got an error, although the change was made.
+    """
+    from mage_ai.orchestration.db.cache import CachingQuery
+    from sqlalchemy.sql.util import ClauseAdapter
+
+    def from_self(query: Any) -> Any:
+        inner = query.subquery()
+        outer = query.session.query(*inner.c)
+        narrow, to_inner = outer.filter, ClauseAdapter(inner).traverse
+        outer.filter = lambda *conditions: narrow(*map(to_inner, conditions))
+        return outer
+
+    CachingQuery.from_self = from_self
+
+
 def main() -> None:
     """Mage's own command line, after that. The project is the argument after `start`."""
     from mage_ai.settings.repo import set_repo_path
@@ -64,6 +84,7 @@ def main() -> None:
     set_repo_path(os.path.abspath(sys.argv[2]))
     keep_jobs_moving()
     let_callbacks_end()
+    show_people()
     if "K_SERVICE" in os.environ:  # Cloud Run says so; what comes through its front door has a token of Google's
         sys.path.append(str(Path(__file__).parent.parent))
         from local.mage_behind_google import take_googles_tokens_away

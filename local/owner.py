@@ -48,7 +48,7 @@ def kept_owner(file: Path = OWN) -> Owner:
 
 def renew_password(metadata_url: str, owner: Owner) -> bool:
     """
-    Make the owner's password the one that counts in Mage's database too; whether it was another one.
+    Make the owner's password the one that counts in Mage's database too, and say so; whether it was another one.
 
     Mage takes it from the environment at its very first start only. A database without the account is no error.
     """
@@ -68,7 +68,8 @@ def renew_password(metadata_url: str, owner: Owner) -> bool:
             'UPDATE "user" SET password_hash = %s, password_salt = %s WHERE email = %s',
             (bcrypt.hashpw(owner.password.encode(), salt).decode(), salt.decode(), owner.email),
         )
-        return True
+    print(f"The password of {owner.email} is now the one of DEFAULT_OWNER_PASSWORD", flush=True)
+    return True
 
 
 def kept_secret(name: str) -> str:

@@ -174,7 +174,7 @@ resource "google_cloud_run_v2_service" "mage" {
         }
       }
 
-      # No login is asked for here. The first start makes Mage's tables; a project that could not be cloned never
+      # No login is asked for here. The first start makes Mage's tables; a start that is refused never
       # answers, and the deploy fails with its log. No readiness probe: the executor copies this container for its jobs,
       # which may not have one.
       startup_probe {

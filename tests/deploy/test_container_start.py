@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import bcrypt
 import psutil
 import pytest
 from nyc_taxi.settings import PostgresSettings
 
 from local import triggers_on
+from local.container import prepared
 from local.mage_api import MageApi, MageApiError
 from local.mage_server import scheduler_runs
 from local.owner import EMAIL as OWNER_EMAIL
@@ -52,6 +54,11 @@ def environment(folder: Path, **env: str) -> dict[str, str]:
     own = process_environment()
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
     return {**own, "MAGE_DATA_DIR": str(folder / "data"), "NYC_TAXI_LOCAL_DIR": str(folder / "local"), **env}
+
+
+def metadata_url_of(server: PostgresSettings, database: str = "mage") -> str:
+    """What MAGE_DATABASE_CONNECTION_URL says of a database of the session's server."""
+    return f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{database}"
 
 
 def handed_over(result: "subprocess.CompletedProcess[str]") -> dict[str, str]:
@@ -159,6 +166,23 @@ def test_a_password_that_postgres_does_not_take_is_said_so(tmp_path: Path, serve
     assert result.stderr.startswith("REFUSED  Postgres refuses user mage: ")
     assert "set POSTGRES_PASSWORD to that one again" in result.stderr
     assert "another-one" not in result.stderr
+
+
+@pytest.mark.parametrize(("where", "counts"), [("production", "in-the-web-ui"), ("dev", "a-long-owner-password")])
+def test_a_password_changed_in_the_web_ui_survives_a_start_in_production_and_gives_way_to_env_here(
+    tmp_path: Path, database: PostgresSettings, monkeypatch: pytest.MonkeyPatch, where: str, counts: str
+) -> None:
+    monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
+    env = environment(tmp_path, **(GOOD | {"MAGE_DATABASE_CONNECTION_URL": metadata_url_of(database), "ENV": where}))
+    changed = bcrypt.hashpw(b"in-the-web-ui", bcrypt.gensalt(4)).decode()
+    sql(database, 'CREATE TABLE "user" (email text, password_hash text, password_salt text)')
+    try:
+        sql(database, f"INSERT INTO \"user\" VALUES ('{GOOD['DEFAULT_OWNER_EMAIL']}', '{changed}', '')")
+        prepared(env, [])
+        [(kept,)] = sql(database, 'SELECT password_hash FROM "user"')
+    finally:
+        sql(database, 'DROP TABLE "user"')
+    assert bcrypt.checkpw(counts.encode(), str(kept).encode())
 
 
 @pytest.mark.parametrize(
@@ -293,7 +317,7 @@ def following(server: PostgresSettings, tmp_path_factory: pytest.TempPathFactory
     """A server started as the image starts it, with a database and a repository of its own."""
     folder = tmp_path_factory.mktemp("following")
     sql(server, "CREATE DATABASE of_the_container")
-    database = f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/of_the_container"
+    database = metadata_url_of(server, "of_the_container")
     port = free_port()
     with GitHost(folder / "host") as host, CommandLines() as lines:
         for name, text in SAYS.items():

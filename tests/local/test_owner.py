@@ -54,7 +54,9 @@ def test_an_empty_line_of_a_secret_is_filled_and_not_repeated(tmp_path: Path) ->
     assert file.read_text() == f"DEFAULT_OWNER_PASSWORD={owner.password}\nJWT_SECRET={owner.jwt_secret}\n"
 
 
-def test_the_password_that_is_kept_is_the_one_that_counts(database: PostgresSettings) -> None:
+def test_the_password_that_is_kept_is_the_one_that_counts(
+    database: PostgresSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = f"postgresql+psycopg2://{database.user}:{database.password}@{database.host}:{database.port}/{database.dbname}"
     owner = Owner(EMAIL, "new", "x")
     assert renew_password(url, owner) is False  # Mage has not made its tables yet
@@ -64,6 +66,7 @@ def test_the_password_that_is_kept_is_the_one_that_counts(database: PostgresSett
         old = bcrypt.hashpw(b"old", bcrypt.gensalt(4)).decode()
         sql(database, f"INSERT INTO \"user\" VALUES ('{EMAIL}', '{old}', ''), ('other@example.org', '{old}', '')")
         assert renew_password(url, owner) is True
+        assert capsys.readouterr().out == f"The password of {EMAIL} is now the one of DEFAULT_OWNER_PASSWORD\n"
         assert renew_password(url, owner) is False
         [(other, theirs), (me, mine)] = sql(database, 'SELECT email, password_hash FROM "user" ORDER BY email')
         assert (other, theirs, me) == ("other@example.org", old, EMAIL)

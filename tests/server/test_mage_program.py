@@ -1,11 +1,15 @@
-"""Mage as it is started here: what a callback does when a block failed is done before Mage takes the run for failed."""
+"""Mage as it is started here: what its own program does not do, or does too late."""
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 import yaml
 
+from local.mage_api import MageApi, MageApiError
+from local.mage_server import metadata_url
 from tests.server.conftest import Mage, wait
 
 SECONDS = 4
@@ -57,3 +61,39 @@ def test_a_slow_callback_ends_before_the_message_about_its_run_is_sent(mage: Mag
     message = wait(lambda: next((text for text in mage.messages.texts() if link in text), None), 30, "a message")
     assert "Failed blocks: fail_at_once." in message
     assert f"told after {SECONDS} s" in message
+
+
+def test_a_person_changes_a_password_and_is_told_so(mage: Mage) -> None:
+    [owner] = mage.api.list("users")
+    named = {"email": "colleague@example.org", "username": "colleague"}
+    first, second = ({"password": word, "password_confirmation": word} for word in ("first-word", "second-word"))
+    roles = [role["id"] for role in mage.api.list("roles")[:2]]
+    made = mage.api.create("users", **named, **first, roles_new=roles)
+    try:
+        colleague = MageApi(mage.server.url, named["email"], "first-word")
+        assert colleague.get("users", made["id"])["email"] == named["email"]
+        changed = colleague.update("users", made["id"], **second, password_current="first-word")
+        assert changed["email"] == named["email"]
+        assert MageApi(mage.server.url, named["email"], "second-word").list("pipelines")
+        with pytest.raises(MageApiError, match="/api/sessions"):
+            MageApi(mage.server.url, named["email"], "first-word").list("pipelines")
+        # A right that two of a person's roles give is one right.
+        [right] = metadata(mage, "SELECT min(id) FROM permission")
+        for role in roles:
+            metadata(
+                mage, f"INSERT INTO role_permission (role_id, permission_id) VALUES ({role}, {right}) RETURNING id"
+            )
+        rights = mage.api.get("users", made["id"])["permissions"]
+        assert [found["id"] for found in rights] == [right]
+    finally:
+        metadata(mage, "DELETE FROM role_permission RETURNING id")
+        mage.api.delete("users", made["id"])
+    assert mage.api.get("users", owner["id"])["email"] == owner["email"]
+
+
+def metadata(mage: Mage, statement: str) -> list[object]:
+    """The first column that a statement gives, asked of Mage's own database."""
+    address = metadata_url(mage.server.env).replace("+psycopg2", "")
+    with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return [value for value, *_ in cursor.fetchall()]
