@@ -3,7 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3.11
 PY := .venv/bin/python
-WORKERS ?= 2
+# More than cores: a test mostly waits for a server.
+WORKERS ?= 3
 PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
 # Google's clients say at every start that this Python will end one day.

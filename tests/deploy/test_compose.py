@@ -1,189 +1,24 @@
 """The containers, for real: built, started, used, killed and started again. Skipped where no engine runs."""
 
 import json
-import os
 import shutil
-import subprocess
 import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import yaml
 
 from local.generate import generate
-from local.mage_api import Json, MageApi, MageApiError
+from local.mage_api import MageApi, MageApiError
 from local.owner import EMAIL
 from local.paths import PROJECT, ROOT
-from local.ports import free_port
 from tests.conftest import REAL_FILES
-from tests.deploy.git_host import AS_IT_IS
+from tests.deploy.stack import MAGE_UID, MONTH_ROWS, Stack, docker
 from tests.server.conftest import wait
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3000)]
 
-MAGE_IMAGE, EMULATORS_IMAGE = "nyc-taxi-mage", "nyc-taxi-emulators"
-LARGEST_IMAGE = 1_500_000_000  # bytes
-MONTH_ROWS = 1_369_765  # as many as yellow 2021-01 really has
 GREEN_ROWS = 100_000
-MAGE_UID = 1234 if os.getuid() == 0 else os.getuid()
-"""Whose the project's files are; not the image's own user, wherever the test may choose."""
-RUN_SECONDS = 400
-TRIPS = """\
-services:
-  trips: # the trip files, at 127.0.0.1:8000 of Mage's own network
-    image: nyc-taxi-mage
-    network_mode: service:magic
-    entrypoint: ["python", "-m", "local.trip_server", "/trips", "8000"]
-    volumes: ["./trips:/trips:ro"]
-"""
-
-
-@dataclass
-class Stack:
-    """A copy of the project with a .env of its own, and the containers made from it."""
-
-    folder: Path
-    port: int
-    password: str = field(default="", repr=False)
-
-    def compose(self, *arguments: str, check: bool = True, **env: str) -> "subprocess.CompletedProcess[str]":
-        files = ["-f", "docker-compose.yml", "-f", "docker-compose.trips.yml"]
-        ran = docker("compose", *files, *arguments, cwd=self.folder, **env)
-        assert ran.returncode == 0 or not check, f"docker compose {' '.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
-        return ran
-
-    def up(self, *profile: str) -> None:
-        self.compose(*profile, "up", "--detach", "--wait")
-
-    @property
-    def api(self) -> MageApi:
-        return MageApi(f"http://127.0.0.1:{self.port}", EMAIL, self.password)
-
-    def log(self, service: str) -> str:
-        return docker("logs", self.container(service)["Id"]).stdout
-
-    def signing_in(self) -> str:
-        """The line of Mage's log that says how to sign in."""
-        return next(line for line in self.log("magic").splitlines() if "sign in as" in line)
-
-    def container(self, service: str) -> Json:
-        """What the engine says of a service's container."""
-        name = self.compose("ps", "--all", "--quiet", service).stdout.strip()
-        found: list[Json] = json.loads(docker("inspect", name).stdout)
-        return found[0]
-
-    def users(self, service: str) -> list[str]:
-        """The user id of each process of a service's container."""
-        top = docker("top", self.container(service)["Id"], "-eo", "uid,pid").stdout.splitlines()[1:]
-        return [line.split()[0] for line in top]
-
-    def sql(self, statement: str, database: str = "mage") -> list[list[str]]:
-        """Rows of a statement, as text, asked inside Postgres' own container."""
-        command = ("exec", "-T", "postgres", "psql", "-U", "mage", "-d", database, "-AtX", "-c", statement)
-        return [line.split("|") for line in self.compose(*command).stdout.splitlines()]
-
-    def rows(self, table: str, month: str) -> int:
-        """Rows of a month; 0 when the table is not there yet."""
-        if self.sql(f"SELECT to_regclass('ny_taxi.{table}')") == [[""]]:
-            return 0
-        return int(self.sql(f"SELECT count(*) FROM ny_taxi.{table} WHERE file_month = '{month}-01'")[0][0])
-
-    def start_run(self, pipeline: str, **variables: str) -> int:
-        """Start a run by an API trigger; its number."""
-        name = uuid.uuid4().hex
-        trigger = self.api.create(f"pipelines/{pipeline}/pipeline_schedules", name=name, schedule_type="api")
-        self.api.update("pipeline_schedules", trigger["id"], status="active")
-        return int(self.api.create(f"pipeline_schedules/{trigger['id']}/pipeline_runs", variables=variables)["id"])
-
-    def ended(self, number: int) -> str:
-        """The status of a run, once it has ended."""
-        api = self.api
-
-        def status() -> str | None:
-            found = str(api.get("pipeline_runs", number)["status"])
-            return found if found in ("completed", "failed", "cancelled") else None
-
-        return wait(status, RUN_SECONDS, f"the end of run {number}")
-
-    def run(self, pipeline: str, **variables: str) -> str:
-        """Start a run and wait for its end; its status."""
-        return self.ended(self.start_run(pipeline, **variables))
-
-    def killed_for_memory(self) -> int:
-        """How many of Mage's processes the kernel has killed at the memory limit; cgroups of either version."""
-        files = "cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null"
-        said = self.compose("exec", "-T", "magic", "sh", "-c", files, check=False).stdout
-        return next(int(line.split()[1]) for line in said.splitlines() if line.startswith("oom_kill "))
-
-
-def docker(*arguments: str, cwd: Path = ROOT, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["docker", *arguments],
-        cwd=cwd,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=2400,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def engine() -> None:
-    """A container engine with Compose, or a skip that says what is missing."""
-    if shutil.which("docker") is None:
-        pytest.skip("no docker on this machine")
-    if (asked := docker("info")).returncode:
-        pytest.skip(f"no container engine runs: {asked.stderr.strip()}")
-    if docker("compose", "version").returncode:
-        pytest.skip("docker has no plugin compose")
-
-
-@pytest.fixture(scope="module")
-def stack(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The images built and the containers up, as the README says; nothing of them is left but the images."""
-    stack = Stack(copy_of_the_project(tmp_path_factory.mktemp("compose")), free_port())
-    settings = {
-        "COMPOSE_PROJECT_NAME": f"test{uuid.uuid4().hex[:8]}",
-        "MAGE_HOST_PORT": str(stack.port),
-        "MAGE_UID": str(MAGE_UID),
-        "POSTGRES_HOST_PORT": str(free_port()),
-        "SCHEDULER_TRIGGER_INTERVAL": "1",  # seconds
-        "TLC_DTC_BASE_URL": "http://127.0.0.1:8000/dtc",
-        "TLC_PARQUET_BASE_URL": "http://127.0.0.1:8000/trip-data",
-    }
-    kept = [line for line in (ROOT / "dev.env").read_text().splitlines() if line.split("=")[0] not in settings]
-    written = [*kept, *(f"{name}={value}" for name, value in settings.items())]
-    (stack.folder / ".env").write_text("\n".join(written) + "\n")
-    try:
-        stack.compose("--profile", "emulators", "build")
-        stack.up()
-        stack.password = stack.signing_in().split()[-1]
-        yield stack
-    finally:
-        stack.compose("--profile", "emulators", "down", "--volumes", "--timeout", "5", check=False)
-
-
-def copy_of_the_project(folder: Path) -> Path:
-    listed = subprocess.run(["git", "ls-files", "-z", *AS_IT_IS], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    (folder / "docker-compose.trips.yml").write_text(TRIPS)
-    generate("yellow", "2021-01", "dtc", MONTH_ROWS, folder / "trips")
-    for path in (folder / PROJECT.name, *(folder / PROJECT.name).rglob("*")):
-        if os.getuid() == 0:
-            os.chown(path, MAGE_UID, MAGE_UID)
-    for path in (folder, *folder.parents):
-        if path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o005 != 0o005:
-            path.chmod(path.stat().st_mode | 0o055)  # pytest's folders are for their owner alone
-    return folder
-
 
 # --- Before anything runs ---------------------------------------------------------------------------------------------
 
@@ -209,99 +44,6 @@ def test_compose_gives_every_service_a_health_check_or_its_image_does() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"magic"}
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text().rpartition("FROM")[2]
-
-
-# --- The images -------------------------------------------------------------------------------------------------------
-
-
-def image(name: str) -> Json:
-    found: list[Json] = json.loads(docker("image", "inspect", name).stdout)
-    return found[0]
-
-
-def in_image(name: str, *command: str, **options: str) -> "subprocess.CompletedProcess[str]":
-    given = [part for option, value in options.items() for part in (f"--{option}", value)]
-    return docker("run", "--rm", *given, "--entrypoint", command[0], name, *command[1:])
-
-
-def test_the_image_is_small_labelled_and_nobodys_root(stack: Stack) -> None:
-    made = image(MAGE_IMAGE)
-    assert made["Size"] < LARGEST_IMAGE
-    assert made["Config"]["User"] == "1000:0"
-    assert made["Config"]["Healthcheck"]["Test"] == ["CMD", "python", "-m", "local.container_health"]
-    assert made["Config"]["Labels"]["org.opencontainers.image.title"] == MAGE_IMAGE
-    assert image(EMULATORS_IMAGE)["Size"] < made["Size"]
-
-
-def test_the_image_has_git_and_ssh_and_no_compiler(stack: Stack) -> None:
-    code = "import shutil, sys; print([name for name in sys.argv[1:] if shutil.which(name)])"
-    found = in_image(MAGE_IMAGE, "python", "-c", code, "git", "ssh", "tini", "gcc", "g++", "cc", "c++", "make")
-    assert found.stdout == "['git', 'ssh', 'tini']\n"
-
-
-def test_the_image_holds_compiled_code_and_no_secret(stack: Stack) -> None:
-    listed = in_image(
-        MAGE_IMAGE, "sh", "-c", "find /home/src -name '.env*' -o -name dev.env -o -name .git -o -name tests"
-    )
-    assert listed.stdout == ""
-    code = (
-        "import importlib.util as u, mage_ai, nyc_taxi.lake as lake, pathlib;"
-        "print([pathlib.Path(u.cache_from_source(m.__file__)).exists() for m in (mage_ai, lake)])"
-    )
-    assert in_image(MAGE_IMAGE, "python", "-c", code).stdout == "[True, True]\n"
-
-
-def test_the_image_believes_no_ssh_host_but_the_pinned_ones(stack: Stack) -> None:
-    # Mage calls ssh with a key and nothing else.
-    settings = in_image(MAGE_IMAGE, "ssh", "-G", "git@github.com").stdout.splitlines()
-    assert "stricthostkeychecking true" in settings
-    assert "userknownhostsfile /home/src/mage_data/home/.ssh/pinned_hosts" in settings
-
-
-def test_production_does_not_start_with_defaults(stack: Stack) -> None:
-    ran = docker("run", "--rm", "--env", "ENV=production", MAGE_IMAGE)
-    assert ran.returncode == 1
-    assert [line.split()[:2] for line in ran.stderr.splitlines()] == [
-        ["REFUSED", "DEFAULT_OWNER_EMAIL"],
-        ["REFUSED", "DEFAULT_OWNER_PASSWORD"],
-        ["REFUSED", "JWT_SECRET"],
-        ["REFUSED", "MAGE_DATABASE_CONNECTION_URL"],
-    ]
-
-
-def test_a_key_file_that_is_not_there_is_an_error_and_no_new_folder(stack: Stack, tmp_path: Path) -> None:
-    key = tmp_path / "absent.json"
-    ran = stack.compose(
-        "run", "--rm", "--no-deps", "magic", "true", check=False, GOOGLE_APPLICATION_CREDENTIALS=str(key)
-    )
-    assert ran.returncode != 0
-    assert str(key) in ran.stderr
-    assert not key.exists()
-
-
-def test_the_image_works_on_a_file_system_that_nobody_can_write(stack: Stack) -> None:
-    name = f"readonly-{uuid.uuid4().hex[:8]}"
-    options = ("--name", name, "--read-only", "--tmpfs", "/tmp", "--volume", f"{name}:/home/src/mage_data")  # noqa: S108
-    started = docker("run", "--detach", *options, MAGE_IMAGE)
-    assert started.returncode == 0, started.stderr
-    try:
-        health = ("inspect", "-f", "{{.State.Health.Status}}", name)
-        wait(lambda: docker(*health).stdout.strip() == "healthy" or None, 240, "a healthy server")
-        assert "Mage works on a copy" in docker("logs", name).stdout
-        command = ("python", "-m", "local.container", "mage", "run", PROJECT.name, "test_config", "--test")
-        ran = docker("exec", name, *command)
-        # It runs as far as the database, which this container does not have.
-        assert "psycopg2.OperationalError" in ran.stdout
-    finally:
-        docker("rm", "--force", "--volumes", name)
-        docker("volume", "rm", name)
-
-
-def test_a_job_of_load_many_is_started_by_mages_own_script(stack: Stack) -> None:
-    command = ("mage", "run", f"/home/src/{PROJECT.name}", "example_pipeline", "--test")
-    ran = docker("run", "--rm", "--entrypoint", "/app/run_app.sh", MAGE_IMAGE, *command)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "Pipeline run completed." in ran.stdout
 
 
 # --- The containers ---------------------------------------------------------------------------------------------------

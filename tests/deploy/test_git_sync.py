@@ -1,7 +1,6 @@
 """The project from git: a real repository over HTTP behind a token, and what a start makes of it."""
 
 import base64
-import getpass
 import os
 import shutil
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,11 +16,11 @@ import pytest
 from local.git_remote import Remote, remote_of
 from local.git_sync import LAST_GOOD, Checkout
 from local.paths import PROJECT
-from local.ports import free_port
 from local.refusal import StartRefused
 from tests.conftest import process_environment
 from tests.deploy.git_host import SMALL, TOKEN, GitHost
 from tests.deploy.processes import CommandLines
+from tests.deploy.ssh_host import SshHost
 
 PIPELINE = f"{PROJECT.name}/pipelines/example_pipeline/metadata.yaml"
 LOADER = f"{PROJECT.name}/data_loaders/load_titanic.py"
@@ -413,55 +411,6 @@ def test_ssh_believes_the_pinned_host_alone(tmp_path: Path) -> None:
     assert key.read_bytes() == base64.b64decode(KEY)
     assert [path.stat().st_mode & 0o777 for path in (ssh, key, ssh / "pinned_hosts")] == [0o700, 0o600, 0o600]
     assert (ssh / "pinned_hosts").read_text() == "github.com ssh-ed25519 AAAA\n"
-
-
-@dataclass
-class SshHost:
-    """An SSH server on this machine that lets one key in."""
-
-    port: int
-    known_hosts: str
-    private_key: str
-
-    def remote_for(self, host: GitHost, **change: str) -> dict[str, str]:
-        """The variables that name a host's repository over SSH."""
-        return {
-            "GIT_REPO_LINK": f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{host.folder}/taxi.git",
-            "GIT_SSH_PRIVATE_KEY": base64.b64encode(self.private_key.encode()).decode(),
-            "GIT_KNOWN_HOSTS": self.known_hosts,
-            **change,
-        }
-
-
-@pytest.fixture
-def ssh_host(tmp_path: Path) -> Iterator[SshHost]:
-    """A real sshd, where the machine has one."""
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if sshd is None:
-        pytest.skip("no sshd on this machine: apt-get install openssh-server")
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # it wants an empty folder of root's
-    folder, port = tmp_path / "sshd", free_port()
-    folder.mkdir(mode=0o700)
-    for name in ("host", "user"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(command, check=True)
-    (folder / "config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
-        "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nPidFile none\n"
-    )
-    process = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL)
-    key = " ".join((folder / "host.pub").read_text().split()[:2])
-    try:
-        deadline = time.monotonic() + 20
-        while free_port(port) == port:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield SshHost(port, f"[127.0.0.1]:{port} {key}", (folder / "user").read_text())
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_repository_over_ssh_is_followed(tmp_path: Path, host: GitHost, ssh_host: SshHost) -> None:

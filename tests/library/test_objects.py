@@ -219,7 +219,7 @@ def test_after_one_failure_no_further_object_is_begun(
 def test_an_object_that_another_run_put_into_the_set_meanwhile_is_replaced_again(
     google: GoogleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.objects.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("nyc_taxi.objects.sleep", lambda seconds: None)
     ask = objects.listing
     asked: list[str] = []
 
@@ -240,7 +240,7 @@ def test_a_set_that_another_run_writes_again_and_again_is_given_up(
     google: GoogleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "ATTEMPTS", 3)
-    monkeypatch.setattr("nyc_taxi.objects.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("nyc_taxi.objects.sleep", lambda seconds: None)
     bucket = bucket_of(google)
     ask, asked = objects.listing, []
 

@@ -157,7 +157,7 @@ def test_what_does_not_exist_is_named_with_what_does_before_any_request(
 def test_the_same_settings_do_reach_for_the_network_with_good_names(
     offline: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.source.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("nyc_taxi.source.sleep", lambda seconds: None)
     with pytest.raises(DownloadFailed, match="Connection refused"):
         stage_trip_file(context(offline, month="2021-01"))
 

@@ -27,7 +27,7 @@ NAME = {"dtc": "/yellow/yellow_tripdata_2021-01.csv.gz", "tlc": "/yellow_tripdat
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between attempts, noted instead of waited for."""
     slept: list[float] = []
-    monkeypatch.setattr("nyc_taxi.source.time.sleep", slept.append)
+    monkeypatch.setattr("nyc_taxi.source.sleep", slept.append)
     return slept
 
 

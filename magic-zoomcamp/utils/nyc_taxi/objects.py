@@ -1,7 +1,6 @@
 """Objects in a bucket: uploaded whole or not at all, replaced as a set, read by their ends."""
 
 import random
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from threading import Event
+from time import sleep
 from typing import TypeVar
 
 from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
@@ -50,7 +50,7 @@ def workshop(near: Path) -> Iterator[Path]:
     parent.mkdir(exist_ok=True)
     for left in parent.iterdir():
         with suppress(FileNotFoundError):
-            if left.stat().st_mtime < time.time() - ABANDONED.total_seconds():
+            if left.stat().st_mtime < datetime.now(UTC).timestamp() - ABANDONED.total_seconds():
                 rmtree(left, ignore_errors=True)
     folder = Path(mkdtemp(dir=parent))
     try:
@@ -130,7 +130,7 @@ def _put_in_place(
         if now.keys() == names and all((blob.metadata or {}).get("version") == version for blob in now.values()):
             return
         print(f"{pattern} is being written by another run ({attempt} of {ATTEMPTS})", flush=True)
-        time.sleep(random.uniform(0.2, 2.0))
+        sleep(random.uniform(0.2, 2.0))
     raise CountsDisagree(f"gs://{bucket.name}/{pattern} is written by another run again and again: end one of the two")
 
 

@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -177,7 +177,7 @@ def _retried(url: str, action: Callable[[], T]) -> T:
                     f"check the network and the base URL"
                 ) from None
             print(f"{url}: {_cause(error)}; attempt {attempt + 1} of {ATTEMPTS} follows", flush=True)
-            time.sleep(2 ** (attempt - 1))
+            sleep(2 ** (attempt - 1))
     raise AssertionError("unreachable")
 
 
@@ -226,13 +226,13 @@ def _with_progress(answer: requests.Response, have: int, published: Published) -
     name, total = published.url.rsplit("/", 1)[-1], published.bytes
     quiet = not sys.stdout.isatty()
     with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, file=sys.stdout, disable=quiet) as bar:
-        said = time.monotonic()
+        said = monotonic()
         for chunk in answer.iter_content(CHUNK_BYTES):
             yield chunk
             have += len(chunk)
             bar.update(len(chunk))
-            if quiet and time.monotonic() - said > LOG_EVERY_SECONDS:
-                said = time.monotonic()
+            if quiet and monotonic() - said > LOG_EVERY_SECONDS:
+                said = monotonic()
                 print(f"{name}: {have / 1e6:,.0f} of {f'{total / 1e6:,.0f}' if total else '?'} MB", flush=True)
 
 
