@@ -9,7 +9,7 @@ import pytest
 
 from local.mage_api import MageApi
 from local.owner import EMAIL
-from local.paths import PROJECT
+from local.paths import PROJECT, ROOT
 from local.ports import free_port
 from tests.deploy.git_host import SMALL, GitHost
 from tests.deploy.ssh_host import SshHost
@@ -81,7 +81,7 @@ def running(*options: str, **env: str) -> Iterator[str]:
     """The name of a healthy container of the image alone; it and its volumes are gone afterwards."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     named = [part for variable in env for part in ("--env", variable)]  # values would be seen in the list of processes
-    started = docker("run", "--detach", "--name", name, *options, *named, MAGE_IMAGE, **env)
+    started = docker("run", "--detach", "--name", name, *options, *named, MAGE_IMAGE, cwd=ROOT, **env)
     assert started.returncode == 0, started.stderr
     try:
         health = ("inspect", "-f", "{{.State.Health.Status}}", name)
