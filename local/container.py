@@ -76,7 +76,7 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
         env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
     if found := refusals(env):
         raise StartRefused("\n".join(found))
-    production, first = is_production(env), job or not command
+    production, serves = is_production(env), not command
     data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
     home = data / "home"  # whoever we are, this is ours to write
     home.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,8 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     if not production:
         _own_secrets(env)
     remote = remote_of(env)
-    project = _from_git(remote, env, home, sync=first) if remote else _from_image(env)
-    project = _writable(project, data, anew=first)
+    project = _from_git(remote, env, home, serves=serves, alone=job) if remote else _from_image(env)
+    project = _writable(project, data, anew=serves)
     # Before the library that came with the image: the project's own is the one its blocks were written for.
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
     container_google.choose(env, data)
@@ -119,18 +119,19 @@ def _own_secrets(env: dict[str, str]) -> None:
     env.setdefault("DEFAULT_OWNER_EMAIL", EMAIL)
     env.setdefault("DEFAULT_OWNER_USERNAME", "owner")
     env.setdefault("MAGE_PUBLIC_HOST", f"http://localhost:{env.get('MAGE_HOST_PORT', PORT)}")
+    named = "DEFAULT_OWNER_PASSWORD"
     if "DEFAULT_OWNER_PASSWORD" not in env:
         path = local_dir() / "owner.password"
         first = not path.exists()
         env["DEFAULT_OWNER_PASSWORD"] = kept_secret(path.name)
-        word = f"with {env['DEFAULT_OWNER_PASSWORD']}" if first else f"with the password of {path}"
-        say(f"{env['MAGE_PUBLIC_HOST']}  sign in as {env['DEFAULT_OWNER_EMAIL']} {word}")
+        named = env["DEFAULT_OWNER_PASSWORD"] if first else f"the password of {path}"
+    say(f"{env['MAGE_PUBLIC_HOST']}  sign in as {env['DEFAULT_OWNER_EMAIL']} with {named}")
     if "JWT_SECRET" not in env:
         env["JWT_SECRET"] = kept_secret("jwt.secret")
 
 
-def _from_git(remote: Remote, env: dict[str, str], home: Path, *, sync: bool) -> Path:
-    """The project in a checkout of the remote, which `env` then lets Mage follow."""
+def _from_git(remote: Remote, env: dict[str, str], home: Path, *, serves: bool, alone: bool) -> Path:
+    """The project in a checkout of the remote, which `env` then lets Mage follow; who is alone takes what is there."""
     folder = Path(env.get("GIT_REPO_PATH") or home.parent / "repository").resolve()
     for name in NOT_FOR_MAGE:
         env.pop(name, None)
@@ -139,7 +140,7 @@ def _from_git(remote: Remote, env: dict[str, str], home: Path, *, sync: bool) ->
     env |= {**WITH_GIT, **for_git, "GIT_REPO_PATH": str(folder), "GIT_BRANCH": remote.branch}
     env |= {"GIT_AUTH_TYPE": "ssh" if remote.uses_ssh else "https", "GIT_REPO_LINK": remote.link}
     project = folder / PROJECT.name
-    if sync:
+    if serves or (alone and not project.is_dir()):
         remote.prepare(home)
         # On Cloud Run every start is a first one: a remote that is away for a while must not take the server with it.
         Checkout(folder, remote, env, PROJECT if is_on_cloud_run(env) else None).sync(say)

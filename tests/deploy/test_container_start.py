@@ -146,6 +146,14 @@ def test_here_the_first_start_makes_the_secrets_and_says_them_once(tmp_path: Pat
     )
 
 
+def test_a_password_of_ones_own_is_named_and_not_said(tmp_path: Path) -> None:
+    started = container(tmp_path, "env", "-0", DEFAULT_OWNER_PASSWORD="a-word-of-ones-own")
+    assert handed_over(started)["DEFAULT_OWNER_PASSWORD"] == "a-word-of-ones-own"
+    told = f"http://localhost:6789  sign in as {OWNER_EMAIL} with DEFAULT_OWNER_PASSWORD"
+    assert started.stdout.splitlines()[0] == told
+    assert not (tmp_path / "local" / "owner.password").exists()
+
+
 def test_without_postgres_mage_keeps_a_file_beside_its_data(tmp_path: Path) -> None:
     got = handed_over(container(tmp_path, "env", "-0"))
     assert got["MAGE_DATABASE_CONNECTION_URL"] == f"sqlite:///{tmp_path}/data/mage-ai.db"
@@ -225,6 +233,9 @@ def test_a_job_of_its_own_gets_the_project_itself(tmp_path: Path, small_host: Gi
     assert alone.returncode == 0, alone.stderr
     assert (small_host.work / PROJECT.name / "metadata.yaml").read_text() in alone.stdout
     assert container(tmp_path, "cat", "magic-zoomcamp/metadata.yaml", **git).returncode == 0
+    # With a disk that the server shares, the checkout is the server's: nobody moves it under its feet.
+    again = container(tmp_path, "--job", "true", **git)
+    assert (again.returncode, "git:" in again.stdout) == (0, False)
 
 
 def test_only_on_cloud_run_the_images_project_stands_in_for_a_remote_that_is_away(tmp_path: Path) -> None:
