@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nyc_taxi.settings import SECRET_NAME
 
+from local.git_remote import Remote, remote_of
 from tests.deploy.terraform import EVERYTHING, IMAGE, StandIn, StandIns, TerraformFailed, Workspace
 
 ARMOR = {
@@ -252,6 +253,10 @@ def test_every_option_at_once_comes_and_goes(stand_ins: StandIns, tmp_path: Path
     }
     variables = environment(paid)
     assert variables["GIT_ACCESS_TOKEN"] == ("git-token", "latest")
+    told = {name: value for name, value in variables.items() if isinstance(value, str)}
+    assert remote_of(told | {"GIT_ACCESS_TOKEN": "its"}) == Remote(
+        "https://github.com/me/my-trips.git", "main", "git", "its"
+    )
     assert variables["SLACK_WEBHOOK_URL"] == ("slack-webhook", "latest")
     assert variables["LOAD_MONTH_EXECUTOR"] == "gcp_cloud_run"
     assert variables["MAGE_PUBLIC_HOST"] == "https://mage.example.org"
