@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from urllib.parse import quote
 
@@ -66,10 +67,13 @@ class MageServer:
                 f"port {self.port} is taken: stop what listens there, or set MAGE_HOST_PORT to another"
             )
         command = [*PROGRAM, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
+        # Mage leaves files of its kernels and queues there, all the more when it is killed. A short name: sockets too.
+        temporary = TemporaryDirectory(prefix="mage-", ignore_cleanup_errors=True)
+        env = self._environment() | {"TMPDIR": self._while_running.enter_context(temporary)}
         out = self.log.open("ab") if self.log else None
         # A group of its own: Mage leaves its scheduler running when it is stopped.
         self.process = subprocess.Popen(
-            command, cwd=self.project.parent, env=self._environment(), stdout=out, stderr=out, start_new_session=True
+            command, cwd=self.project.parent, env=env, stdout=out, stderr=out, start_new_session=True
         )
         if out:
             out.close()

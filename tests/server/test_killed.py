@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from nyc_taxi.database import connect
 from nyc_taxi.postgres import one_at_a_time
@@ -79,7 +80,10 @@ def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle
             return True if writing and runs["2021-03"].status == "completed" else None
 
         wait(in_the_middle, 90, "a run in the middle of its month")
+        temporary = Path(psutil.Process(server.pid).environ()["TMPDIR"])
+        assert any(temporary.iterdir())
         server.stop(signal.SIGKILL)
+        assert not temporary.exists()
         assert loads(production) == {"2021-03": [300], "2021-04": [], "2021-05": []}
 
         # No Mage answers now: the command starts one on the same port, with the same data and database.
