@@ -5,6 +5,8 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 # More than cores: a test mostly waits for a server.
 WORKERS ?= 3
+# Side by side, a file's tests in one process, files in their order: the longest come first.
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
 # Google's clients say at every start that this Python will end one day.
@@ -89,15 +91,14 @@ lint: $(READY) ## Check style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# Side by side, a file's tests in one process, files in their order: the longest come first.
 test: lint ## Check style and types, then run the tests
-	$(PY) -m pytest -m "not large and not containers" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -m "not large and not containers" $(SIDE_BY_SIDE)
 
 test-large: $(READY) ## Run the tests that need 14 M rows
 	$(PY) -m pytest -m large
 
 test-deploy: deploy-tools ## Test terraform/ and .github/; make test does it too once this has been run
-	$(PY) -m pytest tests/deploy/test_terraform*.py tests/deploy/test_workflows.py -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest tests/deploy/test_terraform*.py tests/deploy/test_workflows.py $(SIDE_BY_SIDE)
 
 test-containers: $(READY) ## Build the images and test docker-compose.yml; needs Docker with Compose
 	$(PY) -m pytest -m containers

@@ -1,6 +1,7 @@
 """What tests share: a real Postgres, stand-ins for Google, a trip-file server, all their own, and runs against them."""
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,6 +110,17 @@ def environment_of(database: PostgresSettings) -> dict[str, str]:
         "POSTGRES_USER": database.user,
         "POSTGRES_PASSWORD": database.password,
     }
+
+
+def image_environment() -> dict[str, str]:
+    """The same, with the programs of our packages, `mage` among them, on the PATH: so it is in the image."""
+    own = process_environment()
+    return {**own, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"}
+
+
+def metadata_url_of(server: PostgresSettings, database: str) -> str:
+    """What MAGE_DATABASE_CONNECTION_URL says of a database of the server."""
+    return f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{database}"
 
 
 def sql(database: PostgresSettings, statement: str) -> list[tuple[object, ...]]:

@@ -2,17 +2,15 @@
 
 import base64
 import os
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from local.paths import PROJECT, ROOT
+from local.paths import PROJECT
+from tests.project_copy import copy_project
 
 TOKEN = "a-token-that-nobody-may-see"
-# Changes that are not committed yet are tested too.
-AS_IT_IS = ["--cached", "--others", "--exclude-standard"]
 # A project of one pipeline, to be quick.
 SMALL = (
     "metadata.yaml",
@@ -63,12 +61,7 @@ class GitHost:
     def add_project(self, *files: str) -> str:
         """Put this project there as it is here, or only some files of it; the commit."""
         wanted = [f"{PROJECT.name}/{name}" for name in files] or [PROJECT.name]
-        command = ["git", "ls-files", "-z", *AS_IT_IS, "requirements.txt", ".gitignore", ".gitattributes", *wanted]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-        for name in filter(None, listed.decode().split("\0")):
-            if (ROOT / name).is_file():
-                (self.work / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, self.work / name)
+        copy_project(self.work, "requirements.txt", ".gitignore", ".gitattributes", *wanted)
         return self.push("The project")
 
     def edit(self, name: str, old: str, new: str) -> None:

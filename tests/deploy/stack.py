@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from local.generate import generate
 from local.mage_api import Json, MageApi
 from local.owner import EMAIL
 from local.paths import PROJECT, ROOT
-from tests.deploy.git_host import AS_IT_IS
+from tests.project_copy import copy_project
 from tests.server.conftest import wait
 
 MAGE_IMAGE, EMULATORS_IMAGE = "nyc-taxi-mage", "nyc-taxi-emulators"
@@ -123,11 +122,7 @@ def docker(*arguments: str, cwd: Path = ROOT, **env: str) -> "subprocess.Complet
 
 
 def copy_of_the_project(folder: Path) -> Path:
-    listed = subprocess.run(["git", "ls-files", "-z", *AS_IT_IS], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_project(folder)
     (folder / "docker-compose.trips.yml").write_text(TRIPS)
     generate("yellow", "2021-01", "dtc", MONTH_ROWS, folder / "trips")
     for path in (folder / PROJECT.name, *(folder / PROJECT.name).rglob("*")):

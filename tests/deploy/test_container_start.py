@@ -21,7 +21,7 @@ from local.mage_server import scheduler_runs
 from local.owner import EMAIL as OWNER_EMAIL
 from local.paths import PROJECT, ROOT
 from local.ports import free_port
-from tests.conftest import environment_of, process_environment, sql
+from tests.conftest import environment_of, image_environment, metadata_url_of, sql
 from tests.deploy.git_host import SMALL, TOKEN, GitHost
 from tests.deploy.processes import CommandLines
 from tests.server.conftest import wait
@@ -51,14 +51,8 @@ def container(folder: Path, *command: str, **env: str) -> "subprocess.CompletedP
 
 def environment(folder: Path, **env: str) -> dict[str, str]:
     """What the image says of itself, in folders of the test's own."""
-    own = process_environment()
-    own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
+    own = image_environment()
     return {**own, "MAGE_DATA_DIR": str(folder / "data"), "NYC_TAXI_LOCAL_DIR": str(folder / "local"), **env}
-
-
-def metadata_url_of(server: PostgresSettings, database: str = "mage") -> str:
-    """What MAGE_DATABASE_CONNECTION_URL says of a database of the session's server."""
-    return f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{database}"
 
 
 def handed_over(result: "subprocess.CompletedProcess[str]") -> dict[str, str]:
@@ -181,7 +175,9 @@ def test_a_password_changed_in_the_web_ui_survives_a_start_in_production_and_giv
     tmp_path: Path, database: PostgresSettings, monkeypatch: pytest.MonkeyPatch, where: str, counts: str
 ) -> None:
     monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
-    env = environment(tmp_path, **(GOOD | {"MAGE_DATABASE_CONNECTION_URL": metadata_url_of(database), "ENV": where}))
+    env = environment(
+        tmp_path, **(GOOD | {"MAGE_DATABASE_CONNECTION_URL": metadata_url_of(database, database.dbname), "ENV": where})
+    )
     changed = bcrypt.hashpw(b"in-the-web-ui", bcrypt.gensalt(4)).decode()
     sql(database, 'CREATE TABLE "user" (email text, password_hash text, password_salt text)')
     try:

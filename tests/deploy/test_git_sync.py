@@ -78,6 +78,12 @@ class Instance:
 
 
 @pytest.fixture
+def as_in_image(tmp_path: Path, host: GitHost) -> Path:
+    """The project that an image was built with: what the host has before anybody pushes more."""
+    return Path(shutil.copytree(host.work / PROJECT.name, tmp_path / "image" / PROJECT.name))
+
+
+@pytest.fixture
 def instance(tmp_path: Path, host: GitHost) -> Instance:
     return Instance(tmp_path, host)
 
@@ -149,10 +155,8 @@ def test_with_nothing_cloned_and_no_host_the_start_is_refused(instance: Instance
 
 
 def test_where_no_file_outlives_the_instance_the_images_project_runs_until_the_host_answers(
-    tmp_path: Path, host: GitHost
+    tmp_path: Path, host: GitHost, as_in_image: Path
 ) -> None:
-    as_in_image = tmp_path / "image" / PROJECT.name
-    shutil.copytree(host.work / PROJECT.name, as_in_image)
     host.edit(PIPELINE, "Mage''s own", "Our own")
     pushed = host.push("A new description")
     instance = Instance(tmp_path, host, token="a-token-that-has-expired")
@@ -171,9 +175,9 @@ def test_where_no_file_outlives_the_instance_the_images_project_runs_until_the_h
     assert len(followed.said) == 1  # nothing was put aside
 
 
-def test_a_broken_commit_at_the_first_start_leaves_the_images_project(tmp_path: Path, host: GitHost) -> None:
-    as_in_image = tmp_path / "image" / PROJECT.name
-    shutil.copytree(host.work / PROJECT.name, as_in_image)
+def test_a_broken_commit_at_the_first_start_leaves_the_images_project(
+    tmp_path: Path, host: GitHost, as_in_image: Path
+) -> None:
     why = break_python(host)
     host.push("A mistake")
     instance = Instance(tmp_path, host)

@@ -33,7 +33,7 @@ from local.mage_server import scheduler_runs
 from local.paths import ROOT
 from local.ports import free_port
 from local.trip_server import TripServer
-from tests.conftest import process_environment, sql
+from tests.conftest import image_environment, sql
 from tests.deploy.terraform import StandIns, Workspace
 from tests.deploy.test_terraform_faults import environment, secrets
 from tests.server.conftest import wait
@@ -120,11 +120,10 @@ def instance(
         env = {name: text.replace("/cloudsql", root).replace("/mnt", str(folder)) for name, text in env.items()}
         storage_client(Settings.from_environment(google_server.environment()).google).create_bucket(env["GCS_BUCKET"])
         port = free_port()
-        env |= process_environment() | {
+        env |= image_environment() | {
             name: value for name, value in google_server.environment().items() if name not in env
         }
         env |= {
-            "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
             "K_SERVICE": "mage",  # what Cloud Run says of itself
             "PORT": str(port),
             "MAGE_DATA_DIR": str(folder / "data"),  # the image's

@@ -8,7 +8,7 @@ import pytest
 from nyc_taxi.settings import PostgresSettings
 
 from local.owner import EMAIL, SECRETS, Owner, kept_owner, renew_password
-from tests.conftest import sql
+from tests.conftest import metadata_url_of, sql
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_an_empty_line_of_a_secret_is_filled_and_not_repeated(tmp_path: Path) ->
 def test_the_password_that_is_kept_is_the_one_that_counts(
     database: PostgresSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = f"postgresql+psycopg2://{database.user}:{database.password}@{database.host}:{database.port}/{database.dbname}"
+    url = metadata_url_of(database, database.dbname)
     owner = Owner(EMAIL, "new", "x")
     assert renew_password(url, owner) is False  # Mage has not made its tables yet
     sql(database, 'CREATE TABLE "user" (email text, password_hash text, password_salt text)')

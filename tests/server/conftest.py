@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +15,13 @@ from playwright.sync_api import Browser, BrowserContext
 from local.browser import MISSING, chromium, find_chromium
 from local.google import GoogleServer
 from local.mage_api import MageApi
-from local.mage_server import MageServer
+from local.mage_server import METADATA_DATABASE, MageServer
 from local.mage_ui import MageUi, signed_in
 from local.owner import EMAIL, Owner
-from local.paths import ROOT
 from local.ports import free_port
 from local.trip_server import TripServer
 from tests.conftest import environment_of, process_environment, sql
+from tests.project_copy import copy_project
 from tests.receivers import WebhookReceiver
 
 TICK_SECONDS = "1"
@@ -55,6 +55,11 @@ class Mage:
         """Runs that have ended."""
         return [run for run in self.runs(**query) if run["status"] in FINISHED]
 
+    @property
+    def metadata(self) -> PostgresSettings:
+        """Mage's own database, for `sql`."""
+        return replace(self.database, dbname=METADATA_DATABASE)
+
     def running_blocks(self, run: int) -> list[str]:
         """The blocks of a run that are at work now."""
         blocks = self.api.get("pipeline_runs", run)["block_runs"]
@@ -82,12 +87,7 @@ def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git checkout of the project as it is here, uncommitted changes included."""
     folder = tmp_path_factory.mktemp("checkout")
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
-    there = b"\0".join(name for name in names.split(b"\0") if (ROOT / name.decode()).is_file())
-    packed = ["tar", "--null", "--files-from=-", "-cf", "-"]
-    archive = subprocess.run(packed, cwd=ROOT, input=there, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-xf", "-"], cwd=folder, input=archive, check=True)
+    copy_project(folder)
     who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "as it is"]):
         subprocess.run(["git", *command], cwd=folder, check=True)

@@ -2,15 +2,12 @@
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nyc_taxi.settings import PostgresSettings
 
 from local.generate import generate
-from local.mage_server import METADATA_DATABASE
 from tests.conftest import sql
 from tests.server.conftest import Mage
 from tests.server.test_load_many import when_ended
@@ -27,10 +24,6 @@ def trigger(mage: Mage, pipeline: str) -> int:
 
 def started(mage: Mage, trigger: int, **variables: object) -> dict[str, Any]:
     return mage.api.create(f"pipeline_schedules/{trigger}/pipeline_runs", variables=variables)
-
-
-def metadata(mage: Mage) -> PostgresSettings:
-    return replace(mage.database, dbname=METADATA_DATABASE)
 
 
 def folders(mage: Mage, trigger: int) -> list[Path]:
@@ -55,7 +48,7 @@ def test_old_runs_go_with_their_outputs_and_logs_and_everything_else_stays(mage:
     waiting = started(mage, waits)
     old = [run["id"] for run in (*runs, waiting)]
     sql(
-        metadata(mage),
+        mage.metadata,
         f"UPDATE pipeline_run SET updated_at = now() - interval '{DAYS} days' WHERE id IN ({', '.join(map(str, old))})",
     )
     there = folders(mage, fires)
@@ -73,11 +66,11 @@ def test_old_runs_go_with_their_outputs_and_logs_and_everything_else_stays(mage:
     status, blocks = when_ended(mage, cleaning["id"])
     assert (status, len(blocks)) == ("completed", 4)
 
-    known = sql(metadata(mage), f"SELECT id FROM pipeline_run WHERE id IN ({', '.join(map(str, old))}) ORDER BY 1")
+    known = sql(mage.metadata, f"SELECT id FROM pipeline_run WHERE id IN ({', '.join(map(str, old))}) ORDER BY 1")
     latest = runs[2]["id"]
     assert known == [(latest,), (waiting["id"],)], "the trigger's latest run, and one that has not run yet"
     orphans = "SELECT count(*) FROM block_run WHERE pipeline_run_id NOT IN (SELECT id FROM pipeline_run)"
-    assert sql(metadata(mage), orphans) == [(0,)]
+    assert sql(mage.metadata, orphans) == [(0,)]
     assert folders(mage, fires) == [there[2], there[5]]
     assert not list(staged.glob("2019-11*"))
     assert report.read_text() == "a report"

@@ -2,14 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
 
-import psycopg2
 import pytest
 import yaml
 
 from local.mage_api import MageApi, MageApiError
-from local.mage_server import metadata_url
+from tests.conftest import sql
 from tests.server.conftest import Mage, wait
 
 SECONDS = 4
@@ -78,22 +76,12 @@ def test_a_person_changes_a_password_and_is_told_so(mage: Mage) -> None:
         with pytest.raises(MageApiError, match="/api/sessions"):
             MageApi(mage.server.url, named["email"], "first-word").list("pipelines")
         # A right that two of a person's roles give is one right.
-        [right] = metadata(mage, "SELECT min(id) FROM permission")
+        [(right,)] = sql(mage.metadata, "SELECT min(id) FROM permission")
         for role in roles:
-            metadata(
-                mage, f"INSERT INTO role_permission (role_id, permission_id) VALUES ({role}, {right}) RETURNING id"
-            )
+            sql(mage.metadata, f"INSERT INTO role_permission (role_id, permission_id) VALUES ({role}, {right})")
         rights = mage.api.get("users", made["id"])["permissions"]
         assert [found["id"] for found in rights] == [right]
     finally:
-        metadata(mage, "DELETE FROM role_permission RETURNING id")
+        sql(mage.metadata, "DELETE FROM role_permission")
         mage.api.delete("users", made["id"])
     assert mage.api.get("users", owner["id"])["email"] == owner["email"]
-
-
-def metadata(mage: Mage, statement: str) -> list[object]:
-    """The first column that a statement gives, asked of Mage's own database."""
-    address = metadata_url(mage.server.env).replace("+psycopg2", "")
-    with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return [value for value, *_ in cursor.fetchall()]

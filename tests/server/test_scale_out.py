@@ -1,7 +1,6 @@
 """One child of load_many as a job on another machine: what Mage would ask for, and that the asked command does it."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import pytest
 from local.generate import generate
 from local.mage_server import metadata_url
 from local.paths import ROOT
-from tests.conftest import sql
+from tests.conftest import image_environment, sql
 from tests.server.conftest import Mage
 from tests.server.test_load_many import started, when_ended
 
@@ -71,7 +70,7 @@ def test_one_variable_sends_the_months_to_jobs_of_their_own(
     script, program, *arguments = asked["command"]
     assert (script, program) == ("/app/run_app.sh", "mage")
     job = metadata(mage) | CLOUD | {name: str(tmp_path / name) for name in ("STAGING_DIR", "NYC_TAXI_LOCAL_DIR")}
-    job["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{job['PATH']}"
+    job |= image_environment()
     # What the script does in the image.
     command = [sys.executable, "-m", "local.container", "--job", program, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=job, capture_output=True, text=True, check=False)

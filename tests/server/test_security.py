@@ -3,15 +3,14 @@
 import os
 from pathlib import Path
 
-import psycopg2
 import pytest
 import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
 from local.generate import generate
 from local.mage_api import MageApi, MageApiError
-from local.mage_server import metadata_url
 from local.owner import EMAIL
+from tests.conftest import sql
 from tests.server.conftest import OWNER, Mage, wait
 
 pytestmark = pytest.mark.mage
@@ -40,14 +39,8 @@ def test_a_token_that_has_expired_is_void(mage: Mage) -> None:
     api = MageApi(mage.server.url, OWNER.email, OWNER.password)
     assert api.list("pipelines")
     token = str(api._session.headers["OAUTH-TOKEN"])
-    address = metadata_url(mage.server.env).replace("+psycopg2", "")
-    with psycopg2.connect(address) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE oauth2_access_token SET expires = now() - interval '1 minute' WHERE token = %s RETURNING id",
-            (token,),
-        )
-        assert len(cursor.fetchall()) == 1
-    connection.close()
+    expire = f"UPDATE oauth2_access_token SET expires = now() - interval '1 minute' WHERE token = '{token}'"
+    assert len(sql(mage.metadata, f"{expire} RETURNING id")) == 1
 
     trigger = mage.api.list("pipeline_schedules")[0]["id"]
 
