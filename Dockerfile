@@ -1,4 +1,4 @@
-# Two images: `mage` (the last, and so the default) and `emulators`, the stand-ins for Google's services.
+# Two images: `mage` (the last, and so the default) and `emulators`, the emulators of Google's services.
 #
 #   docker build -t nyc-taxi-mage .
 #   docker build -t nyc-taxi-emulators --target emulators .
@@ -25,26 +25,27 @@ RUN cd /opt/venv/lib/python3.11/site-packages \
 
 FROM ${PYTHON_IMAGE} AS emulators-packages
 RUN python -m venv /opt/venv
-COPY local/emulators/requirements.txt ./
+COPY ops/emulators/requirements.txt ./
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 
 
-# --- Stand-ins for Cloud Storage and BigQuery: docker compose --profile emulators up ----------------------------------
+# --- Emulators of Cloud Storage and BigQuery: docker compose --profile emulators up ----------------------------------
 FROM ${PYTHON_IMAGE} AS emulators
 LABEL org.opencontainers.image.title="nyc-taxi-emulators" \
-      org.opencontainers.image.description="Stand-ins for Google Cloud Storage and BigQuery, for one's own machine" \
+      org.opencontainers.image.description="Emulators of Google Cloud Storage and BigQuery, for one's own machine" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /data emulators && install -d -o 1000 -g 0 -m 775 /data
 COPY --from=emulators-packages /opt/venv /opt/venv
 WORKDIR /home/src
-COPY local/__init__.py local/container_health.py local/
-COPY local/emulators local/emulators
+COPY ops/__init__.py ops/
+COPY ops/container/__init__.py ops/container/health.py ops/container/
+COPY ops/emulators ops/emulators
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
-RUN python -m compileall -q local
+RUN python -m compileall -q ops
 USER 1000:0
-CMD ["python", "-m", "local.emulators.gcs", "/data/gcs", "4443", "0.0.0.0"]
+CMD ["python", "-m", "ops.emulators.gcs", "/data/gcs", "4443", "0.0.0.0"]
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s \
-  CMD ["python", "-m", "local.container_health", "http://127.0.0.1:4443/healthz"]
+  CMD ["python", "-m", "ops.container.health", "http://127.0.0.1:4443/healthz"]
 
 
 # --- Mage with this project -------------------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /home/src/mage_data/h
 COPY --from=mage-packages /opt/venv /opt/venv
 WORKDIR /home/src
 COPY requirements.txt ./
-COPY local local
+COPY ops ops
 COPY --chown=1000:0 magic-zoomcamp magic-zoomcamp
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/home/src/magic-zoomcamp/utils \
@@ -75,11 +76,11 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/home/src/mage_data/home \
     MAGE_DATA_DIR=/home/src/mage_data \
     NYC_TAXI_LOCAL_DIR=/home/src/mage_data/local
-RUN python -m compileall -q local magic-zoomcamp/utils && chmod -R g=u magic-zoomcamp
+RUN python -m compileall -q ops magic-zoomcamp/utils && chmod -R g=u magic-zoomcamp
 # Mage starts a job of its own, on Cloud Run and Kubernetes, with this script and a command: docs/scale-out.md.
 RUN install -d /app \
- && printf '#!/bin/sh\nexec tini -s -g -- python -m local.container --job "$@"\n' > /app/run_app.sh && chmod 755 /app/run_app.sh
+ && printf '#!/bin/sh\nexec tini -s -g -- python -m ops.container.start --job "$@"\n' > /app/run_app.sh && chmod 755 /app/run_app.sh
 USER 1000:0
 EXPOSE 6789
-ENTRYPOINT ["tini", "-s", "-g", "--", "python", "-m", "local.container"]
-HEALTHCHECK --interval=10s --timeout=10s --start-period=180s --retries=6 CMD ["python", "-m", "local.container_health"]
+ENTRYPOINT ["tini", "-s", "-g", "--", "python", "-m", "ops.container.start"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=180s --retries=6 CMD ["python", "-m", "ops.container.health"]

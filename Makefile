@@ -27,10 +27,10 @@ help: ## List the commands
 	$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The stand-ins for Google Cloud Storage and BigQuery: their packages would not fit mage-ai's pins.
-.venv-emulators/.ready: local/emulators/requirements.txt
+# The emulators of Google Cloud Storage and BigQuery: their packages would not fit mage-ai's pins.
+.venv-emulators/.ready: ops/emulators/requirements.txt
 	$(PYTHON) -m venv .venv-emulators
-	@echo "Installing the stand-ins for Google's services: about a minute, once"
+	@echo "Installing the emulators of Google's services: about a minute, once"
 	.venv-emulators/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
 	@touch $@
 
@@ -51,40 +51,40 @@ deploy-tools: $(READY) .venv-deploy/.ready .venv-scanners/.ready
 
 setup: $(READY) ## Make .venv and .venv-emulators and install the locked packages
 
-demo: $(READY) ## Fill real tables through real pipelines from made-up files, and check the numbers
-	@$(PY) -m local.demo
+demo: $(READY) ## Fill real tables through real pipelines from synthetic files, and check the numbers
+	@$(PY) -m ops.commands.demo
 
 run: $(READY) ## Run a pipeline: make run PIPELINE=api_to_postgres SERVICE=green MONTH=2020-10 ORIGIN=dtc RULES=has_passengers
-	@$(PY) -m local.mage run "$(PIPELINE)" SERVICE="$(SERVICE)" MONTH="$(MONTH)" ORIGIN="$(ORIGIN)" RULES="$(RULES)" \
+	@$(PY) -m ops.commands.run run "$(PIPELINE)" SERVICE="$(SERVICE)" MONTH="$(MONTH)" ORIGIN="$(ORIGIN)" RULES="$(RULES)" \
 	  EXECUTION_DATE="$(EXECUTION_DATE)" PREFIX="$(PREFIX)"
 
 ui: $(READY) ## Serve Mage's web UI at http://localhost:6789 (Ctrl-C ends it)
-	@$(PY) -m local.mage ui
+	@$(PY) -m ops.commands.run ui
 
 backfill: $(READY) ## Many months through Mage: make backfill PIPELINE=api_to_postgres SERVICE=green FROM=2020-10 TO=2020-12 PARALLEL=2
-	@$(PY) -m local.backfill PIPELINE="$(PIPELINE)" SERVICE="$(SERVICE)" FROM="$(FROM)" TO="$(TO)" PARALLEL="$(PARALLEL)" \
+	@$(PY) -m ops.commands.backfill PIPELINE="$(PIPELINE)" SERVICE="$(SERVICE)" FROM="$(FROM)" TO="$(TO)" PARALLEL="$(PARALLEL)" \
 	  ORIGIN="$(ORIGIN)" RULES="$(RULES)" FORCE="$(FORCE)" PREFIX="$(PREFIX)" RETRY="$(RETRY)" SHOW="$(SHOW)"
 
 triggers: $(READY) ## Compare the triggers in code with Mage's: make triggers [REMOVE=orphans] [NEW_TOKEN=api_to_postgres/webhook]
-	@$(PY) -m local.triggers $(if $(filter orphans,$(REMOVE)),--remove-orphans) $(if $(NEW_TOKEN),--new-token "$(NEW_TOKEN)")
+	@$(PY) -m ops.commands.triggers $(if $(filter orphans,$(REMOVE)),--remove-orphans) $(if $(NEW_TOKEN),--new-token "$(NEW_TOKEN)")
 
 sql: $(READY) ## Ask Postgres: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
-	@$(PY) -m local.sql "$(Q)"
+	@$(PY) -m ops.commands.sql "$(Q)"
 
 plan: $(READY) ## Say what BigQuery would scan, and its price: make plan Q="select count(*) from yellow_cab_data"
-	@$(PY) -m local.plan "$(Q)"
+	@$(PY) -m ops.commands.plan "$(Q)"
 
-doctor: $(READY) ## Check this machine, the settings and the cloud, a line each, with the mend
-	@$(PY) -m local.doctor
+doctor: $(READY) ## Check this machine, the settings and the cloud, a line each, with what to do
+	@$(PY) -m ops.commands.doctor
 
-up: $(READY) ## Start this machine's Postgres and stand-ins for Google's services
-	@$(PY) -m local.stack up
+up: $(READY) ## Start this machine's Postgres and emulators of Google's services
+	@$(PY) -m ops.stack.stack up
 
 down: ## Stop what runs on this machine; the data stay in .local
-	@if [ -x $(PY) ]; then $(PY) -m local.stack down; fi
+	@if [ -x $(PY) ]; then $(PY) -m ops.stack.stack down; fi
 
 status: $(READY) ## Show what runs on this machine
-	@$(PY) -m local.stack status
+	@$(PY) -m ops.stack.stack status
 
 lint: $(READY) ## Check style and types
 	$(PY) -m ruff check .
@@ -103,7 +103,7 @@ test-deploy: deploy-tools ## Test terraform/ and .github/; make test does it too
 test-containers: $(READY) ## Build the images and test docker-compose.yml; needs Docker with Compose
 	$(PY) -m pytest -m containers
 
-audit: $(READY) .venv-scanners/.ready ## Refuse packages with known faults that can be mended here
+audit: $(READY) .venv-scanners/.ready ## Refuse packages with known faults that can be fixed here
 	@mkdir -p .local && rm -f .local/audit.json
 	-.venv-scanners/bin/pip-audit --disable-pip --require-hashes --no-deps -r requirements.txt --format json \
 	  --output .local/audit.json
@@ -112,8 +112,8 @@ audit: $(READY) .venv-scanners/.ready ## Refuse packages with known faults that 
 bench: $(READY) ## Measure speed and memory against psql, the usual way, DuckDB and dlt
 	$(PY) -m bench
 
-screenshots: $(READY) ## Make the pictures of the docs anew, from made-up trips
-	$(PY) -m local.screenshots
+screenshots: $(READY) ## Make the pictures of the docs anew, from synthetic trips
+	$(PY) -m ops.commands.screenshots
 
 format: $(READY) ## Format the code
 	$(PY) -m ruff check --fix .
@@ -125,8 +125,8 @@ lock: $(READY) ## Write every requirements.txt anew
 	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
 	  --no-emit-index-url --no-emit-find-links --quiet --extra local --extra test --constraint requirements.txt \
 	  --output-file requirements-dev.txt
-	$(PY) -m uv pip compile local/emulators/requirements.in --python-version 3.11 --generate-hashes --upgrade \
-	  --no-emit-index-url --no-emit-find-links --quiet --output-file local/emulators/requirements.txt
+	$(PY) -m uv pip compile ops/emulators/requirements.in --python-version 3.11 --generate-hashes --upgrade \
+	  --no-emit-index-url --no-emit-find-links --quiet --output-file ops/emulators/requirements.txt
 	for name in requirements scanners; do $(PY) -m uv pip compile tests/deploy/$$name.in --python-version 3.11 \
 	  --generate-hashes --upgrade --no-emit-index-url --no-emit-find-links --quiet \
 	  --output-file tests/deploy/$$name.txt || exit 1; done

@@ -1,11 +1,11 @@
 """
-Known faults of the locked packages: those that can be mended here are refused, the others are told.
+Known faults of the locked packages: those that can be fixed here are refused, the others are told.
 
 Usage: python .github/audit.py AUDIT.json
 
 AUDIT.json is what `pip-audit --format json` writes. Mage pins many packages, some to versions with known faults; only
-its makers can mend those. So a fault counts if a version without it is allowed by everything that is installed: then
-`make lock` mends it. Runs in .venv, whose packages it asks.
+its makers can fix those. So a fault counts if a version without it is allowed by everything that is installed: then
+`make lock` fixes it. Runs in .venv, whose packages it asks.
 """
 
 import json
@@ -37,8 +37,8 @@ def allowed() -> Allowed:
 
 
 def judged(audit: Mapping[str, Any], asks: Allowed) -> tuple[list[str], list[str]]:
-    """The faults that can be mended here, and those that cannot, a line each. ValueError when nothing was audited."""
-    mendable, told = [], []
+    """The faults that can be fixed here, and those that cannot, a line each. ValueError when nothing was audited."""
+    fixable, told = [], []
     audited = [package for package in audit["dependencies"] if "skip_reason" not in package]
     if not audited:
         raise ValueError("no package was audited: was the index reached?")
@@ -51,21 +51,21 @@ def judged(audit: Mapping[str, Any], asks: Allowed) -> tuple[list[str], list[str
             if not fixed:
                 told.append(f"{line}: no version is without it yet")
             elif against:
-                told.append(f"{line}: mended in {', '.join(fixed)}, which {', '.join(against)} does not allow")
+                told.append(f"{line}: fixed in {', '.join(fixed)}, which {', '.join(against)} does not allow")
             else:
-                mendable.append(f"{line}: mended in {', '.join(fixed)}: run make lock")
-    return mendable, told
+                fixable.append(f"{line}: fixed in {', '.join(fixed)}: run make lock")
+    return fixable, told
 
 
 def main() -> int:
-    """Print both kinds; 1 when something can be mended here."""
-    mendable, told = judged(json.loads(Path(sys.argv[1]).read_text()), allowed())
+    """Print both kinds; 1 when something can be fixed here."""
+    fixable, told = judged(json.loads(Path(sys.argv[1]).read_text()), allowed())
     for line in told:
         print(f"known    {line}")
-    for line in mendable:
+    for line in fixable:
         print(f"REFUSED  {line}")
-    print(f"{len(mendable)} faults can be mended here, {len(told)} cannot")
-    return 1 if mendable else 0
+    print(f"{len(fixable)} faults can be fixed here, {len(told)} cannot")
+    return 1 if fixable else 0
 
 
 if __name__ == "__main__":

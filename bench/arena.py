@@ -1,4 +1,4 @@
-"""One machine for every contestant: Postgres, stand-ins for Google, a trip-file server and its files, all temporary."""
+"""One machine for every contestant: Postgres, Google's emulators, a trip-file server and its files, all temporary."""
 
 import os
 import subprocess
@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 import psycopg2
 
-from local import google, postgres
-from local.google import GoogleServer
-from local.paths import ROOT
-from local.postgres import PostgresServer
-from local.trip_server import TripServer
+from ops.paths import ROOT
+from ops.stack import google, postgres
+from ops.stack.google import GoogleServer
+from ops.stack.postgres import PostgresServer
+from ops.stack.trip_server import TripServer
 
 SERVICE = "yellow"
 GENERATE_SECONDS = 600
@@ -62,7 +62,7 @@ class Arena:
 
     def generate(self, month: str, rows: int) -> None:
         """Make the month's trip file. In a process of its own: ours stays small, and with it every measured child."""
-        command = [sys.executable, "-m", "local.generate", SERVICE, month, "dtc", str(rows)]
+        command = [sys.executable, "-m", "ops.synthetic.generate", SERVICE, month, "dtc", str(rows)]
         subprocess.run(
             [*command, "--folder", str(self.trips.folder)],
             cwd=ROOT,

@@ -16,14 +16,14 @@ from nyc_taxi.months import Month, month_range
 from bench.arena import SERVICE, Arena
 from bench.measure import CommandFailed
 from bench.results import Target
-from local.backfill import look, start
-from local.backfill_plan import plan_backfill
-from local.mage_api import MageApi, MageApiError
-from local.mage_server import MageServer
-from local.owner import EMAIL, Owner
-from local.paths import PROJECT, ROOT
-from local.ports import free_port
-from local.postgres import LocalStackError
+from ops.commands.backfill import look, start
+from ops.commands.backfill_plan import plan_backfill
+from ops.errors import LocalStackError
+from ops.mage.api import MageApi, MageApiError
+from ops.mage.owner import EMAIL, Owner
+from ops.mage.server import MageServer
+from ops.paths import PROJECT, ROOT
+from ops.ports import free_port
 
 FIRST, LAST, QUICK_LAST = Month(2019, 1), Month(2020, 12), Month(2019, 3)
 PARALLEL, ROWS = 4, 1_000
@@ -146,7 +146,7 @@ def _generate(folder: Path, last: Month) -> None:
     """In a process of its own: ours stays small, and with it every measured child."""
     wanted = [str(month) for month in month_range(FIRST, last)]
     code = (
-        "import sys; from pathlib import Path; from local.generate import generate\n"
+        "import sys; from pathlib import Path; from ops.synthetic.generate import generate\n"
         f"for month in sys.argv[2:]: generate({SERVICE!r}, month, 'dtc', {ROWS}, Path(sys.argv[1]))"
     )
     subprocess.run([sys.executable, "-c", code, str(folder), *wanted], cwd=ROOT, check=True)

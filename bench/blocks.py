@@ -4,10 +4,10 @@ import json
 import sys
 import time
 
-from nyc_taxi.postgres import replace_month
-from nyc_taxi.quality import apply_rules
-from nyc_taxi.settings import run_context
-from nyc_taxi.staging import stage_trip_file
+from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.load.postgres.month import replace_month
+from nyc_taxi.run import run_context
+from nyc_taxi.transform.rules import apply_rules
 
 from bench.ours import variables
 

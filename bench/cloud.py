@@ -15,7 +15,7 @@ from bench.measure import CommandFailed, Measured, run
 from bench.ours import variables
 from bench.peers import HERE, WHOLE, mage
 from bench.results import Result, Target
-from local.paths import ROOT
+from ops.paths import ROOT
 
 AFTER_IMPORTS = "after imports"
 WITH_FRAME = "exporter alone, its DataFrame in memory"
@@ -182,7 +182,7 @@ def table(results: Mapping[str, Result]) -> str:
 
 
 def moves(moved: Sequence[Moved]) -> str:
-    """What the way to BigQuery took; its seconds are the stand-in's, which is not BigQuery."""
+    """What the way to BigQuery took; its seconds are the emulator's, which is not BigQuery."""
     return "\n".join(
         f"gcs_to_bigquery{each.rows:>12,} rows{each.measured.seconds:>8.2f} s{each.bytes / 1e6:>8.3f} MB moved"
         f"{each.measured.peak_mb:>7.0f} MB peak: "

@@ -13,15 +13,18 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from nyc_taxi import day_partitions, lake, warehouse
-from nyc_taxi.google_clients import bigquery_client, bigquery_retry
+from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.load.bigquery import month as bigquery
+from nyc_taxi.load.bucket import days
+from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.google import bigquery_client, bigquery_retry
 from nyc_taxi.manifest import StagedFile
-from nyc_taxi.quality import apply_rules
-from nyc_taxi.settings import Settings, run_context
-from nyc_taxi.staging import stage_trip_file
+from nyc_taxi.run import run_context
+from nyc_taxi.settings import Settings
+from nyc_taxi.transform.rules import apply_rules
 
 from bench.ours import variables
-from local.paths import ROOT
+from ops.paths import ROOT
 
 SQL = ROOT / "magic-zoomcamp" / "data_exporters" / "write_taxi_to_bigquery.sql"
 BLOCK_OUTPUT = re.compile(r"\{\{ block_output\('\w+', parse=lambda df, _: df\['(\w+)'\]\[0\]\) \}\}")
@@ -40,9 +43,9 @@ def export(step: str, manifest: str) -> dict[str, float]:
     google = Settings.from_environment().google
     started = time.perf_counter()
     if step == "lake":
-        lake.replace_month(file, google)
+        bucket.replace_month(file, google)
     elif step == "days":
-        day_partitions.replace_month(file, google)
+        days.replace_month(file, google)
     else:
         return _warehouse(file)
     return {"export": time.perf_counter() - started}
@@ -55,15 +58,15 @@ def _warehouse(file: StagedFile) -> dict[str, float]:
     def tick() -> None:
         ticks.append(time.perf_counter())
 
-    found = lake.find_month(file.service, file.month, google)
+    found = bucket.find_month(file.service, file.month, google)
     tick()
-    staged = warehouse.stage_month(found, google)
+    staged = bigquery.stage_month(found, google)
     tick()
     sql = BLOCK_OUTPUT.sub(lambda name: str(getattr(staged, name[1])), SQL.read_text())
     bigquery_client(google).query_and_wait(sql, retry=bigquery_retry())
     tick()
-    warehouse.drop_staging(staged, google)
-    warehouse.check_month(found, google)
+    bigquery.drop_staging(staged, google)
+    bigquery.check_month(found, google)
     tick()
     find, load, merge, rest = (after - before for before, after in pairwise(ticks))
     return {"load": load, "merge": merge, "rest": find + rest}

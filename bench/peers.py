@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.arena import Arena
-from local.paths import ROOT
+from ops.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
 VENV = ROOT / ".bench" / "venv"

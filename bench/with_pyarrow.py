@@ -19,7 +19,7 @@ from pyarrow.fs import FileSelector, FileType, GcsFileSystem
 
 
 def bucket() -> tuple[GcsFileSystem, str]:
-    """The stand-in, and the bucket's name with a slash."""
+    """The emulator, and the bucket's name with a slash."""
     address = os.environ["STORAGE_EMULATOR_HOST"].removeprefix("http://")
     return GcsFileSystem(anonymous=True, scheme="http", endpoint_override=address), f"{os.environ['GCS_BUCKET']}/"
 

@@ -1,4 +1,4 @@
-"""What tests share: a real Postgres, stand-ins for Google, a trip-file server, all their own, and runs against them."""
+"""What tests share: a real Postgres, Google's emulators, a trip-file server, all their own, and runs against them."""
 
 import os
 import sys
@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nyc_taxi.database import connect
-from nyc_taxi.google_clients import storage_client
-from nyc_taxi.settings import GoogleSettings, PostgresSettings, RunContext, Settings, run_context
+from nyc_taxi.load.google import storage_client
+from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.run import RunContext, run_context
+from nyc_taxi.settings import GoogleSettings, PostgresSettings, Settings
 
-from local import google, postgres
-from local.google import GoogleServer
-from local.trip_server import TripServer
+from ops.stack import google, postgres
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
 
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
 
@@ -30,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresSetting
 
 @pytest.fixture(scope="session")
 def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleServer]:
-    """One pair of stand-ins for Cloud Storage and BigQuery for the session."""
+    """One pair of emulators of Cloud Storage and BigQuery for the session."""
     folder = tmp_path_factory.mktemp("google")
     yield google.start(folder)
     google.stop(folder)
@@ -38,7 +39,7 @@ def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleSe
 
 @pytest.fixture(name="google")
 def google_settings(google_server: GoogleServer) -> GoogleSettings:
-    """Settings of the stand-ins, with a bucket of the test's own."""
+    """Settings of the emulators, with a bucket of the test's own."""
     return new_bucket(Settings.from_environment(google_server.environment()).google)
 
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from local.paths import ROOT
+from ops.paths import ROOT
 
 
 def copy_project(to: Path, *names: str) -> None:

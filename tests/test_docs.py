@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.paths import ROOT
+from ops.paths import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("terraform/*.md"), *ROOT.glob("bench/*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -1,7 +1,7 @@
 from typing import Any
 
 from mage_ai.orchestration.db.models.schedules import BlockRun
-from nyc_taxi.failures import describe, record
+from nyc_taxi.operate.failures import describe, record
 from nyc_taxi.settings import Settings
 
 if "callback" not in globals():

@@ -1,4 +1,4 @@
-from nyc_taxi.charts import distances
+from nyc_taxi.report.editor_charts import distances
 
 # Mage draws the frame that has the upstream block's name: its manifest gives way to what the chart counts.
 transform_taxi_data = distances(globals().get("transform_taxi_data"))

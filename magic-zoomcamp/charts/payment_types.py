@@ -1,4 +1,4 @@
-from nyc_taxi.charts import payment_types
+from nyc_taxi.report.editor_charts import payment_types
 
 # Mage draws the frame that has the upstream block's name: its manifest gives way to what the chart counts.
 transform_taxi_data = payment_types(globals().get("transform_taxi_data"))

@@ -1,4 +1,4 @@
-from nyc_taxi import freshness
+from nyc_taxi.operate import freshness
 
 if "condition" not in globals():
     from mage_ai.data_preparation.decorators import condition

@@ -1,6 +1,6 @@
+from nyc_taxi.load.bigquery.month import StagedMonth, check_month, drop_staging
 from nyc_taxi.manifest import Manifest
 from nyc_taxi.settings import Settings
-from nyc_taxi.warehouse import StagedMonth, check_month, drop_staging
 from pandas import DataFrame
 
 if "custom" not in globals():

@@ -1,4 +1,4 @@
-from nyc_taxi.agreement import measure_targets, of_manifest, to_frame
+from nyc_taxi.load.reconciliation import measure_targets, of_manifest, to_frame
 from nyc_taxi.manifest import Manifest
 from nyc_taxi.settings import Settings
 from pandas import DataFrame

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from mage_ai.orchestration.db.models.schedules import PipelineRun
 from mage_ai.settings.repo import get_variables_dir
-from nyc_taxi.retention import cutoff, remove_run_folders, report
+from nyc_taxi.operate.retention import cutoff, remove_run_folders, report
 from pandas import DataFrame
 
 if "custom" not in globals():

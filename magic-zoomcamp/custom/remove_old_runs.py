@@ -1,6 +1,6 @@
 from mage_ai.orchestration.db import db_connection
 from mage_ai.orchestration.db.models.schedules import BlockRun, PipelineRun, PipelineSchedule
-from nyc_taxi.retention import Cleaned, Run, cutoff, old_runs
+from nyc_taxi.operate.retention import Cleaned, Run, cutoff, old_runs
 from pandas import DataFrame
 
 if "custom" not in globals():

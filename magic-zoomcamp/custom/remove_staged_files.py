@@ -1,4 +1,4 @@
-from nyc_taxi import retention
+from nyc_taxi.operate import retention
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

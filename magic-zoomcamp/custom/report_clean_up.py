@@ -1,4 +1,4 @@
-from nyc_taxi.retention import report
+from nyc_taxi.operate.retention import report
 from pandas import DataFrame
 
 if "custom" not in globals():

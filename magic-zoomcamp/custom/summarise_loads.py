@@ -1,4 +1,4 @@
-from nyc_taxi.many_months import check_summary, choose_months, summarise
+from nyc_taxi.operate.many_months import check_summary, choose_months, summarise
 from pandas import DataFrame
 
 if "custom" not in globals():

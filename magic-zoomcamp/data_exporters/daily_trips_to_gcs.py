@@ -1,7 +1,8 @@
-from nyc_taxi.lake import slice_object, write_slice
+from nyc_taxi.load.bucket.month import slice_object, write_slice
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show_object
-from nyc_taxi.settings import Settings, execution_day
+from nyc_taxi.report.preview import show_object
+from nyc_taxi.run import execution_day
+from nyc_taxi.settings import Settings
 from pandas import DataFrame
 
 if "data_exporter" not in globals():

@@ -1,5 +1,5 @@
 import pandas as pd
-from nyc_taxi.passengers import CLEAN_FILE, read_clean
+from nyc_taxi.course.passengers import CLEAN_FILE, read_clean
 from nyc_taxi.settings import Settings
 
 if "data_exporter" not in globals():

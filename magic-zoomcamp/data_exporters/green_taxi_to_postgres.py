@@ -1,6 +1,6 @@
-from nyc_taxi.homework import CleanTrips
-from nyc_taxi.homework_targets import check_table, replace_table
-from nyc_taxi.preview import show
+from nyc_taxi.course.homework import CleanTrips
+from nyc_taxi.course.homework_targets import check_table, replace_table
+from nyc_taxi.report.preview import show
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

@@ -1,6 +1,6 @@
-from nyc_taxi import many_months
-from nyc_taxi.many_months import Chosen
-from nyc_taxi.settings import run_context
+from nyc_taxi.operate import many_months
+from nyc_taxi.operate.many_months import Chosen
+from nyc_taxi.run import run_context
 from pandas import DataFrame
 
 if "data_exporter" not in globals():

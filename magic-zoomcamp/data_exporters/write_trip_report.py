@@ -1,5 +1,5 @@
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.report import check_reports, write_reports
+from nyc_taxi.report.page import check_reports, write_reports
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

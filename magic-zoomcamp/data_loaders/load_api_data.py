@@ -1,7 +1,7 @@
+from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show_manifest
-from nyc_taxi.settings import run_context
-from nyc_taxi.staging import stage_trip_file
+from nyc_taxi.report.preview import show_manifest
+from nyc_taxi.run import run_context
 from pandas import DataFrame
 
 if "data_loader" not in globals():

@@ -1,6 +1,6 @@
-from nyc_taxi.homework import stage_months
+from nyc_taxi.course.homework import stage_months
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show_manifest
+from nyc_taxi.report.preview import show_manifest
 from pandas import DataFrame
 
 if "data_loader" not in globals():

@@ -1,6 +1,6 @@
 import pandas as pd
 import requests
-from nyc_taxi.passengers import passenger_list, read_published
+from nyc_taxi.course.passengers import passenger_list, read_published
 
 if "data_loader" not in globals():
     from mage_ai.data_preparation.decorators import data_loader
@@ -10,11 +10,11 @@ if "test" not in globals():
 
 @data_loader
 def load_titanic(*args: object, **kwargs: object) -> pd.DataFrame:
-    """The Titanic's passenger list from the web; without the web, a made-up list of the same shape."""
+    """The Titanic's passenger list from the web; without the web, a synthetic list of the same shape."""
     try:
         return read_published()
     except requests.RequestException as error:
-        print(f"The published list cannot be reached ({type(error).__name__}): using a made-up one")
+        print(f"The published list cannot be reached ({type(error).__name__}): using a synthetic one")
         return passenger_list()
 
 

@@ -1,4 +1,4 @@
-from nyc_taxi.passengers import read_clean
+from nyc_taxi.course.passengers import read_clean
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

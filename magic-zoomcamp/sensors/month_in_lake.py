@@ -1,4 +1,4 @@
-from nyc_taxi.waiting import wait_until_in_lake
+from nyc_taxi.operate.sensors import wait_until_in_lake
 
 if "sensor" not in globals():
     from mage_ai.data_preparation.decorators import sensor

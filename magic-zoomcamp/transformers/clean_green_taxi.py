@@ -1,6 +1,6 @@
-from nyc_taxi.homework import CleanTrips, clean
+from nyc_taxi.course.homework import CleanTrips, clean
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show
+from nyc_taxi.report.preview import show
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

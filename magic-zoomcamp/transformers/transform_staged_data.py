@@ -1,7 +1,7 @@
+from nyc_taxi.load.bigquery.month import StagedMonth, stage_month
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show_manifest
+from nyc_taxi.report.preview import show_manifest
 from nyc_taxi.settings import Settings
-from nyc_taxi.warehouse import StagedMonth, stage_month
 from pandas import DataFrame
 
 if "transformer" not in globals():

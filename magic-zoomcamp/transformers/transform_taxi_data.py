@@ -1,7 +1,7 @@
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show_manifest
-from nyc_taxi.quality import apply_rules
-from nyc_taxi.settings import run_context
+from nyc_taxi.report.preview import show_manifest
+from nyc_taxi.run import run_context
+from nyc_taxi.transform.rules import apply_rules
 from pandas import DataFrame
 
 if "transformer" not in globals():

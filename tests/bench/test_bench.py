@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.results import Target
-from local.paths import ROOT
+from ops.paths import ROOT
 
 
 @pytest.mark.mage

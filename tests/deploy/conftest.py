@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.paths import ROOT
-from local.ports import free_port
+from ops.paths import ROOT
+from ops.ports import free_port
 from tests.deploy.ssh_host import SshHost, running_ssh_host
 from tests.deploy.stack import MAGE_UID, Stack, copy_of_the_project, docker
 from tests.deploy.terraform import DEPLOY_PYTHON, WHEELS, Configuration, StandIn, StandIns, Workspace

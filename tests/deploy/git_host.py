@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from local.paths import PROJECT
+from ops.paths import PROJECT
 from tests.project_copy import copy_project
 
 TOKEN = "a-token-that-nobody-may-see"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from local.ports import free_port
+from ops.ports import free_port
 from tests.deploy.git_host import GitHost
 
 

@@ -7,10 +7,10 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local.generate import generate
-from local.mage_api import Json, MageApi
-from local.owner import EMAIL
-from local.paths import PROJECT, ROOT
+from ops.mage.api import Json, MageApi
+from ops.mage.owner import EMAIL
+from ops.paths import PROJECT, ROOT
+from ops.synthetic.generate import generate
 from tests.project_copy import copy_project
 from tests.server.conftest import wait
 
@@ -25,7 +25,7 @@ services:
   trips: # the trip files, at 127.0.0.1:8000 of Mage's own network
     image: nyc-taxi-mage
     network_mode: service:magic
-    entrypoint: ["python", "-m", "local.trip_server", "/trips", "8000"]
+    entrypoint: ["python", "-m", "ops.stack.trip_server", "/trips", "8000"]
     volumes: ["./trips:/trips:ro"]
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from local.paths import ROOT
+from ops.paths import ROOT
 from tests.conftest import process_environment
 
 SOURCE = ROOT / "terraform"
@@ -64,9 +64,9 @@ class StandIn:
     reattach: str
     """For TF_REATTACH_PROVIDERS."""
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """What could not be made can be made from now on."""
-        self.log.with_name("mended").touch()
+        self.log.with_name("fixed").touch()
 
     def requests(self, kind: str = "") -> list[Request]:
         """What Terraform asked for, in order; of one kind of resource, or all."""

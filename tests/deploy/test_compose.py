@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.generate import generate
-from local.mage_api import MageApi, MageApiError
-from local.owner import EMAIL
-from local.paths import PROJECT, ROOT
+from ops.mage.api import MageApi, MageApiError
+from ops.mage.owner import EMAIL
+from ops.paths import PROJECT, ROOT
+from ops.synthetic.generate import generate
 from tests.conftest import REAL_FILES
 from tests.deploy.stack import MAGE_UID, MONTH_ROWS, Stack, docker
 from tests.server.conftest import wait
@@ -36,8 +36,8 @@ def test_dev_env_copied_is_all_that_compose_needs(engine: None, tmp_path: Path) 
     assert [(port["target"], port["published"]) for port in ports] == [(6789, "6789"), (5432, "5432")]
     assert services["magic"]["mem_limit"] == str(2 * 1024**3)
     assert services["postgres"]["image"].startswith("postgres:16")
-    with_stand_ins = docker("compose", "--profile", "emulators", "config", "--services", cwd=tmp_path)
-    assert set(with_stand_ins.stdout.split()) == {"magic", "postgres", "gcs", "bigquery"}
+    with_emulators = docker("compose", "--profile", "emulators", "config", "--services", cwd=tmp_path)
+    assert set(with_emulators.stdout.split()) == {"magic", "postgres", "gcs", "bigquery"}
 
 
 def test_compose_gives_every_service_a_health_check_or_its_image_does() -> None:
@@ -99,7 +99,7 @@ def test_a_whole_month_is_loaded_within_the_memory_limit(stack: Stack) -> None:
 
 
 def test_a_command_beside_the_server_has_its_environment(stack: Stack) -> None:
-    command = ("python", "-m", "local.container", "mage", "run", "magic-zoomcamp", "test_config", "--test")
+    command = ("python", "-m", "ops.container.start", "mage", "run", "magic-zoomcamp", "test_config", "--test")
     ran = stack.compose("exec", "-T", "magic", *command)
     assert "Traceback" not in ran.stdout + ran.stderr
 
@@ -159,7 +159,7 @@ def test_a_dump_brings_trips_and_history_back(stack: Stack) -> None:
     assert stack.rows("yellow_cab_data", "2021-01") == held[0]
 
 
-# --- With the stand-ins -----------------------------------------------------------------------------------------------
+# --- With the emulators -----------------------------------------------------------------------------------------------
 
 MONTH = {"service": "yellow", "month": "2021-01", "origin": "dtc"}
 RUNS: dict[str, dict[str, str]] = {
@@ -180,7 +180,7 @@ RUNS: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def with_stand_ins(stack: Stack) -> Stack:
+def with_emulators(stack: Stack) -> Stack:
     """The same containers, started again with those of the profile beside them."""
     generate("green", "2021-01", "dtc", GREEN_ROWS, stack.folder / "trips")
     stack.compose("down", "--timeout", "5")
@@ -188,10 +188,10 @@ def with_stand_ins(stack: Stack) -> Stack:
     return stack
 
 
-def test_the_profile_is_all_that_it_takes_for_the_stand_ins(with_stand_ins: Stack) -> None:
-    assert "stand-ins at http://gcs:4443 and http://bigquery:9050" in with_stand_ins.log("magic")
+def test_the_profile_is_all_that_it_takes_for_the_emulators(with_emulators: Stack) -> None:
+    assert "emulators at http://gcs:4443 and http://bigquery:9050" in with_emulators.log("magic")
     for service in ("gcs", "bigquery"):
-        assert "0" not in with_stand_ins.users(service)
+        assert "0" not in with_emulators.users(service)
 
 
 def test_every_pipeline_has_its_turn() -> None:
@@ -200,10 +200,10 @@ def test_every_pipeline_has_its_turn() -> None:
 
 # The last block of all_targets compares Postgres, the bucket and BigQuery, and fails where they differ.
 @pytest.mark.parametrize("pipeline", RUNS)
-def test_every_pipeline_runs_within_the_memory_limit(with_stand_ins: Stack, pipeline: str) -> None:
+def test_every_pipeline_runs_within_the_memory_limit(with_emulators: Stack, pipeline: str) -> None:
     if pipeline == "green_taxi_etl":  # takes nothing but the city's real files
         if not REAL_FILES.is_dir():
             pytest.skip("the city's real files are not beside this checkout")
-        shutil.copytree(REAL_FILES / "dtc" / "green", with_stand_ins.folder / "trips/dtc/green", dirs_exist_ok=True)
-    assert with_stand_ins.run(pipeline, **RUNS[pipeline]) == "completed"
-    assert with_stand_ins.killed_for_memory() == 0
+        shutil.copytree(REAL_FILES / "dtc" / "green", with_emulators.folder / "trips/dtc/green", dirs_exist_ok=True)
+    assert with_emulators.run(pipeline, **RUNS[pipeline]) == "completed"
+    assert with_emulators.killed_for_memory() == 0

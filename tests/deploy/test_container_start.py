@@ -14,13 +14,13 @@ import psutil
 import pytest
 from nyc_taxi.settings import PostgresSettings
 
-from local import triggers_on
-from local.container import prepared
-from local.mage_api import MageApi, MageApiError
-from local.mage_server import scheduler_runs
-from local.owner import EMAIL as OWNER_EMAIL
-from local.paths import PROJECT, ROOT
-from local.ports import free_port
+from ops.container.start import prepared
+from ops.mage import triggers_on
+from ops.mage.api import MageApi, MageApiError
+from ops.mage.owner import EMAIL as OWNER_EMAIL
+from ops.mage.server import scheduler_runs
+from ops.paths import PROJECT, ROOT
+from ops.ports import free_port
 from tests.conftest import environment_of, image_environment, metadata_url_of, sql
 from tests.deploy.git_host import SMALL, TOKEN, GitHost
 from tests.deploy.processes import CommandLines
@@ -39,7 +39,7 @@ GOOD = {
 def container(folder: Path, *command: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Start as the image does, with a command in the place of the server."""
     return subprocess.run(
-        [sys.executable, "-m", "local.container", *command],
+        [sys.executable, "-m", "ops.container.start", *command],
         cwd=ROOT,
         env=environment(folder, **env),
         capture_output=True,
@@ -206,10 +206,10 @@ def test_a_key_file_is_optional_and_must_be_a_file(tmp_path: Path, path: str, li
         assert "GOOGLE_APPLICATION_CREDENTIALS" not in handed_over(result)
 
 
-def test_stand_ins_that_do_not_run_are_not_waited_for(tmp_path: Path) -> None:
+def test_emulators_that_do_not_run_are_not_waited_for(tmp_path: Path) -> None:
     began = time.monotonic()
-    stand_ins = {"GCS_STAND_IN": "http://gcs.invalid:4443", "BIGQUERY_STAND_IN": "http://bigquery.invalid:9050"}
-    assert "GCS_BUCKET" not in handed_over(container(tmp_path, "env", "-0", **stand_ins))
+    emulators = {"GCS_EMULATOR": "http://gcs.invalid:4443", "BIGQUERY_EMULATOR": "http://bigquery.invalid:9050"}
+    assert "GCS_BUCKET" not in handed_over(container(tmp_path, "env", "-0", **emulators))
     assert time.monotonic() - began < 30
 
 
@@ -344,7 +344,7 @@ def following(server: PostgresSettings, tmp_path_factory: pytest.TempPathFactory
             PORT=str(port),
         )
         with (folder / "log").open("wb") as log:
-            command = [sys.executable, "-m", "local.container"]
+            command = [sys.executable, "-m", "ops.container.start"]
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{port}"
@@ -401,9 +401,9 @@ def test_a_broken_push_leaves_the_last_good_commit_at_work(following: Following)
 
 @pytest.mark.mage
 def test_the_sync_of_the_web_ui_fetches_what_was_mended(following: Following) -> None:
-    mended = following.push("four")
+    fixed = following.push("four")
     following.api.update("syncs", "git", action_type="sync_data")
-    assert following.head() == mended
+    assert following.head() == fixed
     branches = following.api.list("git_branches", include_remote_branches=1)
     assert [branch["name"] for branch in branches] == ["main", "mage-repo/main"]
 

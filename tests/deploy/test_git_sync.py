@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from local.git_remote import Remote, remote_of
-from local.git_sync import LAST_GOOD, Checkout
-from local.paths import PROJECT
-from local.refusal import StartRefused
+from ops.container.git_remote import Remote, remote_of
+from ops.container.git_sync import LAST_GOOD, Checkout
+from ops.errors import StartRefused
+from ops.paths import PROJECT
 from tests.conftest import process_environment
 from tests.deploy.git_host import SMALL, TOKEN, GitHost
 from tests.deploy.processes import CommandLines
@@ -140,7 +140,7 @@ def test_a_host_that_never_answers_costs_seconds_not_minutes(
 ) -> None:
     first = instance.start()
     host.take_down()
-    monkeypatch.setattr("local.git_sync.REACH_SECONDS", 1)
+    monkeypatch.setattr("ops.container.git_sync.REACH_SECONDS", 1)
     with socket.create_server(("127.0.0.1", host.port)):
         began = time.monotonic()
         assert instance.start() == first
@@ -150,7 +150,7 @@ def test_a_host_that_never_answers_costs_seconds_not_minutes(
 
 def test_with_nothing_cloned_and_no_host_the_start_is_refused(instance: Instance, host: GitHost) -> None:
     host.take_down()
-    with pytest.raises(StartRefused, match="nothing to run: mend that first"):
+    with pytest.raises(StartRefused, match="nothing to run: fix that first"):
         instance.start()
 
 
@@ -242,8 +242,8 @@ def test_a_broken_commit_is_refused_and_the_last_good_one_runs(
     assert instance.git("rev-parse", "HEAD").stdout.strip() == good
     assert instance.git("rev-parse", LAST_GOOD).stdout.strip() == good
     host.git("revert", "--no-edit", "HEAD")
-    mended = host.push("As it was")
-    assert instance.start() == mended
+    fixed = host.push("As it was")
+    assert instance.start() == fixed
 
 
 def test_a_broken_commit_at_the_first_start_is_refused(instance: Instance, host: GitHost) -> None:
@@ -262,11 +262,11 @@ def test_nothing_broken_gets_to_where_mage_looks_while_it_runs(instance: Instanc
     assert "is broken and is not put to work: data_loaders/load_titanic.py" in fetched.stderr
     assert instance.git("rev-parse", "mage-repo/main").stdout.strip() == good
     host.git("revert", "--no-edit", "HEAD")
-    mended = host.push("As it was")
+    fixed = host.push("As it was")
     assert instance.git("fetch", "mage-repo").returncode == 0
-    assert instance.git("rev-parse", "mage-repo/main").stdout.strip() == mended
+    assert instance.git("rev-parse", "mage-repo/main").stdout.strip() == fixed
     host.take_down()
-    assert instance.start() == mended  # what came in between is the last good one
+    assert instance.start() == fixed  # what came in between is the last good one
 
 
 def test_an_empty_repository_is_refused(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.mage_api import MageApi
-from local.owner import EMAIL
-from local.paths import PROJECT, ROOT
-from local.ports import free_port
+from ops.mage.api import MageApi
+from ops.mage.owner import EMAIL
+from ops.paths import PROJECT, ROOT
+from ops.ports import free_port
 from tests.deploy.git_host import SMALL, GitHost
 from tests.deploy.ssh_host import SshHost
 from tests.deploy.stack import EMULATORS_IMAGE, MAGE_IMAGE, Stack, docker, image, in_image
@@ -25,7 +25,7 @@ def test_the_image_is_small_labelled_and_nobodys_root(stack: Stack) -> None:
     made = image(MAGE_IMAGE)
     assert made["Size"] < LARGEST_IMAGE
     assert made["Config"]["User"] == "1000:0"
-    assert made["Config"]["Healthcheck"]["Test"] == ["CMD", "python", "-m", "local.container_health"]
+    assert made["Config"]["Healthcheck"]["Test"] == ["CMD", "python", "-m", "ops.container.health"]
     assert made["Config"]["Labels"]["org.opencontainers.image.title"] == MAGE_IMAGE
     assert image(EMULATORS_IMAGE)["Size"] < made["Size"]
 
@@ -42,7 +42,7 @@ def test_the_image_holds_compiled_code_and_no_secret(stack: Stack) -> None:
     )
     assert listed.stdout == ""
     code = (
-        "import importlib.util as u, mage_ai, nyc_taxi.lake as lake, pathlib;"
+        "import importlib.util as u, mage_ai, nyc_taxi.load.bucket.month as lake, pathlib;"
         "print([pathlib.Path(u.cache_from_source(m.__file__)).exists() for m in (mage_ai, lake)])"
     )
     assert in_image(MAGE_IMAGE, "python", "-c", code).stdout == "[True, True]\n"
@@ -95,7 +95,7 @@ def test_the_image_works_on_a_file_system_that_nobody_can_write(stack: Stack) ->
     options = ("--read-only", "--tmpfs", "/tmp", "--volume", "/home/src/mage_data")  # noqa: S108
     with running(*options) as name:
         assert "Mage works on a copy" in docker("logs", name).stdout
-        command = ("python", "-m", "local.container", "mage", "run", PROJECT.name, "test_config", "--test")
+        command = ("python", "-m", "ops.container.start", "mage", "run", PROJECT.name, "test_config", "--test")
         ran = docker("exec", name, *command)
         # It runs as far as the database, which this container does not have.
         assert "psycopg2.OperationalError" in ran.stdout

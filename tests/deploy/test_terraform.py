@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from local.paths import ROOT
+from ops.paths import ROOT
 from tests.deploy.provider.schema import RESOURCES
 from tests.deploy.terraform import EVERYTHING, GIVEN, SOURCE, Configuration, TerraformFailed, Workspace
 

@@ -19,20 +19,20 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from nyc_taxi.database import connect
 from nyc_taxi.errors import TargetUnavailable
-from nyc_taxi.google_clients import storage_client
+from nyc_taxi.load.google import storage_client
+from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import PostgresSettings, Settings
 
-from local import postgres
-from local.generate import generate
-from local.google import GoogleServer
-from local.mage_api import Json, MageApi
-from local.mage_behind_google import is_googles
-from local.mage_server import scheduler_runs
-from local.paths import ROOT
-from local.ports import free_port
-from local.trip_server import TripServer
+from ops.mage.api import Json, MageApi
+from ops.mage.patches.google_identity_token import is_googles
+from ops.mage.server import scheduler_runs
+from ops.paths import ROOT
+from ops.ports import free_port
+from ops.stack import postgres
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import image_environment, sql
 from tests.deploy.terraform import StandIns, Workspace
 from tests.deploy.test_terraform_faults import environment, secrets
@@ -142,7 +142,7 @@ def _api(port: int, env: dict[str, str]) -> MageApi:
 def _running(instance: Instance) -> Iterator[Instance]:
     with (instance.folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.container"], cwd=ROOT, env=instance.env, stdout=log, stderr=log
+            [sys.executable, "-m", "ops.container.start"], cwd=ROOT, env=instance.env, stdout=log, stderr=log
         )
     try:
         said = instance.folder / "log"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from nyc_taxi.settings import SECRET_NAME
 
-from local.git_remote import Remote, remote_of
+from ops.container.git_remote import Remote, remote_of
 from tests.deploy.terraform import EVERYTHING, IMAGE, StandIn, StandIns, TerraformFailed, Workspace
 
 ARMOR = {
@@ -220,7 +220,7 @@ def test_an_apply_that_failed_half_way_is_mended_by_another_password(stand_ins: 
     with pytest.raises(TerraformFailed, match="Internal error"):
         workspace.apply()
     [user] = broken.requests("google_sql_user")
-    broken.mend()
+    broken.fix()
     workspace.apply()
     assert secrets(broken)["database-password"] != user.config["password_wo"]
     workspace.apply(password_version=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local.paths import ROOT
+from ops.paths import ROOT
 from tests.conftest import process_environment
 from tests.deploy.terraform import EVERYTHING, GIVEN, SOURCE
 

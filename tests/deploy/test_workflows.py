@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from local.paths import ROOT
+from ops.paths import ROOT
 from tests.deploy.terraform import DEPLOY_PYTHON, Configuration
 
 FOLDER = ROOT / ".github" / "workflows"
@@ -208,10 +208,10 @@ def test_a_fault_that_can_be_mended_here_is_refused_and_one_that_mage_pins_is_to
             {"name": "unknown", "skip_reason": "not on the index"},
         ]
     }
-    mendable, told = audit().judged(found, asks)
-    assert mendable == ["urllib3 2.0.0 GHSA-x: mended in 2.5.0, 3.1.0: run make lock"]
+    fixable, told = audit().judged(found, asks)
+    assert fixable == ["urllib3 2.0.0 GHSA-x: fixed in 2.5.0, 3.1.0: run make lock"]
     assert told == [
-        "tornado 6.4.2 GHSA-x: mended in 6.5.0, which mage-ai 0.9.80 does not allow",
+        "tornado 6.4.2 GHSA-x: fixed in 6.5.0, which mage-ai 0.9.80 does not allow",
         "left_alone 1.0 GHSA-x: no version is without it yet",
     ]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from nyc_taxi.settings import Settings
 
-from local.google import GoogleServer
-from local.trip_server import TripServer
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
 from tests.conftest import environment_of, process_environment
 
 

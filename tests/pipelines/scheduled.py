@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.paths import PROJECT, ROOT
+from ops.paths import PROJECT, ROOT
 
 SIGN = "RUN "
 

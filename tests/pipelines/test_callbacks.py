@@ -9,9 +9,9 @@ import pytest
 import yaml
 from nyc_taxi.settings import PostgresSettings
 
-from local.generate import generate
-from local.paths import PROJECT
-from local.trip_server import TripServer
+from ops.paths import PROJECT
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.pipelines.scheduled import scheduled_runs
 from tests.receivers import WebhookReceiver

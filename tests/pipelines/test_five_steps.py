@@ -12,9 +12,9 @@ import pytest
 from mage_ai.data_preparation.models.triggers import load_trigger_configs
 from nyc_taxi.settings import PostgresSettings
 
-from local import mage
-from local.paths import PROJECT, ROOT
-from local.trip_server import TripServer
+from ops.commands import run
+from ops.paths import PROJECT, ROOT
+from ops.stack.trip_server import TripServer
 from tests.conftest import sql
 
 PAGE = (ROOT / "docs" / "add-your-own.md").read_text()
@@ -34,7 +34,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(exist_ok=True)
         with path.open("a") as file:
             file.write(f"\n\n{code}" if path.stat().st_size else code)
-    monkeypatch.setattr(mage, "PROJECT", copy / PROJECT.name)
+    monkeypatch.setattr(run, "PROJECT", copy / PROJECT.name)
     return copy
 
 
@@ -89,7 +89,7 @@ def test_its_commands_bring_its_rows_to_every_target(
 ) -> None:
     first, second = COMMAND.findall(PAGE)
     (pipeline, given), (everywhere, more) = first, second
-    mage.run_pipeline(pipeline, variables(given), own_env)
+    run.run_pipeline(pipeline, variables(given), own_env)
     printed = capfd.readouterr().out
     [said] = [text for _, text in FENCED.findall(PAGE) if "set aside" in text]
     for line in said.splitlines():
@@ -103,7 +103,7 @@ def test_its_commands_bring_its_rows_to_every_target(
     assert sql(database, "SELECT ride_id, reason FROM ny_taxi.bike_rides_rejected") == [("A3", "too_long")]
 
     # Its last block compares what every target holds, and fails the run when one differs.
-    mage.run_pipeline(everywhere, variables(more), own_env)
+    run.run_pipeline(everywhere, variables(more), own_env)
     audit = "SELECT service, rows_read, rows_accepted, sums->>'distance_km' FROM ny_taxi.load_audit"
     assert sql(database, f"{audit} WHERE status = 'loaded'") == [("bikes", 4, 3, "11.0")] * 2
 

@@ -1,4 +1,4 @@
-"""The pipeline from the lake to BigQuery through Mage itself, on stand-ins that speak Google's protocols."""
+"""The pipeline from the lake to BigQuery through Mage itself, on emulators that speak Google's protocols."""
 
 import os
 import shutil
@@ -8,22 +8,22 @@ import pytest
 from mage_ai.io.bigquery import BigQuery
 from mage_ai.io.config import ConfigFileLoader
 from mage_ai.io.google_cloud_storage import GoogleCloudStorage
-from nyc_taxi import lake
-from nyc_taxi.google_clients import bigquery_client, bucket_of
+from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.google import bigquery_client, bucket_of
 from nyc_taxi.settings import GoogleSettings, Settings
 
-from local import mage
-from local.google import GoogleServer
-from local.paths import PROJECT
-from local.trip_server import TripServer
-from tests.library.loading import judged
+from ops.commands import run
+from ops.paths import PROJECT
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
+from tests.nyc_taxi.load.loading import judged
 
 pytestmark = pytest.mark.mage
 
 
 @pytest.fixture
 def google(google_server: GoogleServer) -> GoogleSettings:
-    """The stand-ins, with a data set and a lake that hold nothing of an earlier test."""
+    """The emulators, with a data set and a lake that hold nothing of an earlier test."""
     settings = Settings.from_environment(google_server.environment()).google
     client = bigquery_client(settings)
     for table in client.list_tables(settings.dataset):
@@ -35,7 +35,7 @@ def google(google_server: GoogleServer) -> GoogleSettings:
 
 @pytest.fixture
 def env(google_server: GoogleServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of a run that touches nothing but the stand-ins and the test's own folders."""
+    """The environment of a run that touches nothing but the emulators and the test's own folders."""
     monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -60,9 +60,9 @@ def test_a_month_loaded_twice_is_there_once(
     january = judged(settings, trips, "yellow", "2021-01", "dtc", 20_000)
     february = judged(settings, trips, "yellow", "2021-02", "dtc", 3_000)
     for file in (january, february):
-        lake.replace_month(file, google)
+        bucket.replace_month(file, google)
     for month in ("2021-01", "2021-02", "2021-01"):
-        mage.run_pipeline("gcs_to_bigquery", {"month": month}, env)
+        run.run_pipeline("gcs_to_bigquery", {"month": month}, env)
     assert rows_by_month(google) == {"2021-01-01": january.rows_accepted, "2021-02-01": february.rows_accepted}
     assert tables(google) == ["yellow_cab_data"], "the staging tables are gone"
 
@@ -71,14 +71,14 @@ def test_a_service_whose_month_was_never_loaded_loads(
     env: dict[str, str], google: GoogleSettings, settings: Settings, trips: TripServer
 ) -> None:
     file = judged(settings, trips, "fhv", "2021-03", "dtc", 2_000)
-    lake.replace_month(file, google)
-    mage.run_pipeline("gcs_to_bigquery", {"service": "fhv", "month": "2021-03"}, env)
+    bucket.replace_month(file, google)
+    run.run_pipeline("gcs_to_bigquery", {"service": "fhv", "month": "2021-03"}, env)
     assert rows_by_month(google, "fhv_trip_data") == {"2021-03-01": file.rows_accepted}
 
 
 def test_a_month_that_is_not_in_the_lake_ends_with_one_clear_line(env: dict[str, str], google: GoogleSettings) -> None:
-    with pytest.raises(mage.PipelineFailed) as failure:
-        mage.run_pipeline("gcs_to_bigquery", {"service": "green", "month": "2020-10"}, env)
+    with pytest.raises(run.PipelineFailed) as failure:
+        run.run_pipeline("gcs_to_bigquery", {"service": "green", "month": "2020-10"}, env)
     wanted = f"gs://{google.bucket}/trips/green/green_tripdata_2020-10.parquet does not exist: run api_to_gcs"
     assert wanted in str(failure.value).splitlines()[0]
     assert tables(google) == []
@@ -93,15 +93,15 @@ def test_a_statement_that_fails_ends_the_run_and_leaves_the_old_month(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = judged(settings, trips, "yellow", "2021-01", "dtc", 2_000)
-    lake.replace_month(file, google)
-    mage.run_pipeline("gcs_to_bigquery", {}, env)
+    bucket.replace_month(file, google)
+    run.run_pipeline("gcs_to_bigquery", {}, env)
     broken = tmp_path / PROJECT.name
     shutil.copytree(PROJECT, broken)
     block = broken / "data_exporters" / "write_taxi_to_bigquery.sql"
     block.write_text(block.read_text().replace("SELECT *,", "SELECT * REPLACE (ERROR('in the middle') AS VendorID),"))
-    monkeypatch.setattr(mage, "PROJECT", broken)
-    with pytest.raises(mage.PipelineFailed, match="in the middle"):
-        mage.run_pipeline("gcs_to_bigquery", {}, env)
+    monkeypatch.setattr(run, "PROJECT", broken)
+    with pytest.raises(run.PipelineFailed, match="in the middle"):
+        run.run_pipeline("gcs_to_bigquery", {}, env)
     assert rows_by_month(google) == {"2021-01-01": file.rows_accepted}
     [staging, table] = tables(google)[::-1]
     assert (table, staging[:31]) == ("yellow_cab_data", "yellow_cab_data_staging_2021_01")

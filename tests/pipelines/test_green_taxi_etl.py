@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from nyc_taxi.google_clients import bucket_of
-from nyc_taxi.homework import MONTHS
+from nyc_taxi.course.homework import MONTHS
+from nyc_taxi.load.google import bucket_of
 from nyc_taxi.settings import PostgresSettings, Settings
 
-from local import mage
-from local.generate import generate
-from local.google import GoogleServer
-from local.trip_server import TripServer
+from ops.commands import run
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import environment_of, sql
 
 pytestmark = pytest.mark.mage
@@ -67,7 +67,7 @@ def test_the_real_files_give_the_courses_numbers_and_the_same_bytes_again(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     env |= origin(real_trips)
-    mage.run_pipeline("green_taxi_etl", {}, env)
+    run.run_pipeline("green_taxi_etl", {}, env)
     said = capfd.readouterr().out
     assert said.count("1/1 tests passed.") == 4
     assert "139,370 of 266,855 green trips kept" in said
@@ -80,7 +80,7 @@ def test_the_real_files_give_the_courses_numbers_and_the_same_bytes_again(
     columns = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'mage.green_taxi'::regclass AND attnum > 0"
     assert sql(database, columns) == [(21,)]
 
-    mage.run_pipeline("green_taxi_etl", {}, env)
+    run.run_pipeline("green_taxi_etl", {}, env)
     assert (table(database), objects(google_server)) == (loaded, kept)
 
 
@@ -93,8 +93,8 @@ def test_other_files_fail_before_anything_is_written(
 ) -> None:
     for month in MONTHS:
         generate("green", month, "dtc", 1_000, trips.folder)
-    with pytest.raises(mage.PipelineFailed, match="Failed to pass tests for block load_green_taxi"):
-        mage.run_pipeline("green_taxi_etl", {}, env | origin(trips))
+    with pytest.raises(run.PipelineFailed, match="Failed to pass tests for block load_green_taxi"):
+        run.run_pipeline("green_taxi_etl", {}, env | origin(trips))
     # Mage itself prints why.
     assert "[1000, 1000, 1000] rows read: these are not the homework's files" in capfd.readouterr().out
     assert sql(database, "SELECT to_regclass('mage.green_taxi')") == [(None,)]

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from mage_ai.data_preparation.models.pipelines.interactions import PipelineInteractions
 from mage_ai.presenters.interactions.models import Interaction
-from nyc_taxi.many_months import choose_months
-from nyc_taxi.quality import RULES
-from nyc_taxi.services import ORIGINS, SERVICES
-from nyc_taxi.settings import execution_day, is_forced, run_context
+from nyc_taxi.catalog.origins import ORIGINS
+from nyc_taxi.catalog.services import SERVICES
+from nyc_taxi.operate.many_months import choose_months
+from nyc_taxi.run import execution_day, is_forced, run_context
+from nyc_taxi.transform.rules import RULES
 
 PROJECT = Path(__file__).resolve().parents[2] / "magic-zoomcamp"
 FORMS = sorted(path.name for path in PROJECT.glob("interactions/*.yaml"))

@@ -8,15 +8,15 @@ import time
 
 import psutil
 import pytest
-from nyc_taxi.agreement import measure_targets
+from nyc_taxi.catalog.services import service_named
+from nyc_taxi.load.reconciliation import measure_targets
 from nyc_taxi.months import Month
-from nyc_taxi.services import service_named
 from nyc_taxi.settings import PostgresSettings, Settings
 
-from local import mage
-from local.generate import generate
-from local.paths import MAGE, PROJECT, ROOT
-from local.trip_server import TripServer
+from ops.commands import run as mage
+from ops.paths import MAGE, PROJECT, ROOT
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 
 pytestmark = pytest.mark.mage

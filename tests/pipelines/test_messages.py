@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from local.paths import PROJECT, ROOT
+from ops.paths import PROJECT, ROOT
 from tests.mail_receiver import MailReceiver
 from tests.receivers import WebhookReceiver
 
@@ -75,7 +75,7 @@ def test_slack_and_mail_name_pipeline_month_error_and_run(env: dict[str, str]) -
         "Trigger every month, run of 2021-03-01 05:00. Failed blocks: load_api_data.",
         "Error for block load_api_data:",
         "green 2020-10 (dtc) load_api_data: NotPublished: not there",
-        "Its log, and a retry once the cause is mended: https://mage.example.org/pipelines/api_to_postgres/runs/42",
+        "Its log, and a retry once the cause is fixed: https://mage.example.org/pipelines/api_to_postgres/runs/42",
     ]
     assert late == [
         "api_to_postgres is late (2021-03-01 05:00)",

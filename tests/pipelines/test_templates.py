@@ -9,10 +9,10 @@ import pytest
 import yaml
 from nyc_taxi.settings import PostgresSettings
 
-from local import mage
-from local.generate import generate
-from local.paths import PROJECT, ROOT
-from local.trip_server import TripServer
+from ops.commands import run
+from ops.paths import PROJECT, ROOT
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 
 TEMPLATES = PROJECT / "custom_templates" / "blocks"
@@ -49,8 +49,8 @@ def test_a_pipeline_made_of_nothing_but_templates_loads_a_month(
     for folder, name in zip(("data_loaders", "transformers", "data_exporters", "custom"), NAMES, strict=True):
         assert (project / folder / f"my_{name}.py").read_text() == (TEMPLATES / name / f"{name}.py").read_text()
 
-    monkeypatch.setattr(mage, "PROJECT", project)
-    mage.run_pipeline("from_templates", {"service": "green", "month": "2020-10"}, env)
+    monkeypatch.setattr(run, "PROJECT", project)
+    run.run_pipeline("from_templates", {"service": "green", "month": "2020-10"}, env)
     tables = ("green_cab_data", "green_cab_data_rejected")
     counts = [sql(database, f"SELECT count(*) FROM ny_taxi.{table}")[0][0] for table in tables]
     assert sum(int(str(count)) for count in counts) == 2_000

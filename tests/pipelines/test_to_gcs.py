@@ -1,22 +1,22 @@
-"""The pipelines to the bucket, and the one to every target, through Mage itself on stand-ins for Google's services."""
+"""The pipelines to the bucket, and the one to every target, through Mage itself on emulators of Google's services."""
 
 import pytest
 from google.cloud.storage import Bucket
-from nyc_taxi.agreement import Held, all_agree, measure_targets, to_frame
-from nyc_taxi.google_clients import bigquery_client, bucket_of
+from nyc_taxi.catalog.services import service_named
+from nyc_taxi.load.google import bigquery_client, bucket_of
+from nyc_taxi.load.reconciliation import Held, all_agree, measure_targets, to_frame
 from nyc_taxi.months import Month
-from nyc_taxi.services import service_named
 from nyc_taxi.settings import Settings
 
-from local import mage
-from local.generate import generate
-from local.trip_server import TripServer
+from ops.commands import run
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 
 
 @pytest.fixture
 def bucket(env: dict[str, str]) -> Bucket:
-    """The stand-ins' bucket and data set, without what an earlier test left."""
+    """The emulators' bucket and data set, without what an earlier test left."""
     google = Settings.from_environment(env).google
     client = bigquery_client(google)
     for table in client.list_tables(google.dataset):
@@ -34,19 +34,19 @@ def contents(bucket: Bucket) -> dict[str, str]:
 
 @pytest.mark.mage
 def test_the_connection_test_reads_back_what_it_wrote(env: dict[str, str], bucket: Bucket, settings: Settings) -> None:
-    with pytest.raises(mage.PipelineFailed, match=r"titanic_clean\.csv does not exist: run example_pipeline first"):
-        mage.run_pipeline("local_to_gcs", {}, env)
-    mage.run_pipeline("example_pipeline", {}, env)
-    mage.run_pipeline("local_to_gcs", {}, env)
+    with pytest.raises(run.PipelineFailed, match=r"titanic_clean\.csv does not exist: run example_pipeline first"):
+        run.run_pipeline("local_to_gcs", {}, env)
+    run.run_pipeline("example_pipeline", {}, env)
+    run.run_pipeline("local_to_gcs", {}, env)
     local = (settings.staging_dir / "titanic_clean.csv").read_text()
     assert bucket.blob("titanic_clean.csv").download_as_text() == local
 
 
 @pytest.mark.mage
 def test_the_connection_test_names_a_bucket_that_is_not_set(env: dict[str, str], bucket: Bucket) -> None:
-    mage.run_pipeline("example_pipeline", {}, env)
-    with pytest.raises(mage.PipelineFailed, match="GCS_BUCKET is not set: give the name of a bucket"):
-        mage.run_pipeline("local_to_gcs", {}, {**env, "GCS_BUCKET": ""})
+    run.run_pipeline("example_pipeline", {}, env)
+    with pytest.raises(run.PipelineFailed, match="GCS_BUCKET is not set: give the name of a bucket"):
+        run.run_pipeline("local_to_gcs", {}, {**env, "GCS_BUCKET": ""})
 
 
 @pytest.mark.mage
@@ -55,9 +55,9 @@ def test_a_month_in_the_bucket_is_the_same_after_a_second_run(
 ) -> None:
     generate("green", "2020-10", "dtc", 8_000, trips.folder, malformed=3)
     variables = {"service": "green", "month": "2020-10"}
-    mage.run_pipeline("api_to_gcs", variables, env)
+    run.run_pipeline("api_to_gcs", variables, env)
     first = contents(bucket)
-    mage.run_pipeline("api_to_gcs", variables, env)
+    run.run_pipeline("api_to_gcs", variables, env)
     assert contents(bucket) == first
     assert {"trips/green/green_tripdata_2020-10.parquet", "trips_rejected/green/green_tripdata_2020-10.parquet"} <= set(
         first
@@ -72,10 +72,10 @@ def test_a_day_of_the_execution_date_gets_its_own_object(
 ) -> None:
     generate("yellow", "2021-01", "dtc", 10_000, trips.folder)
     for day in ("2021-01-05", "2021-01-31T05:00:00+00:00"):
-        mage.run_pipeline("api_to_gcs_parameterized", {"execution_date": day}, env)
+        run.run_pipeline("api_to_gcs_parameterized", {"execution_date": day}, env)
     assert set(contents(bucket)) == {"2021/01/05/daily-trips.parquet", "2021/01/31/daily-trips.parquet"}
-    with pytest.raises(mage.PipelineFailed, match="no month: give the variable month"):
-        mage.run_pipeline("api_to_gcs_parameterized", {"default_date": ""}, env)
+    with pytest.raises(run.PipelineFailed, match="no month: give the variable month"):
+        run.run_pipeline("api_to_gcs_parameterized", {"default_date": ""}, env)
 
 
 @pytest.mark.mage
@@ -92,7 +92,7 @@ def test_every_service_is_the_same_in_every_target(
     service: str, month: str, origin: str, env: dict[str, str], bucket: Bucket, trips: TripServer
 ) -> None:
     generate(service, month, origin, 6_000, trips.folder)
-    mage.run_pipeline("all_targets", {"service": service, "month": month, "origin": origin}, env)
+    run.run_pipeline("all_targets", {"service": service, "month": month, "origin": origin}, env)
     settings = Settings.from_environment(env)
     held = measure_targets(service_named(service), Month.parse(month), settings)
     audit = f"SELECT rows_accepted, rows_rejected FROM {settings.postgres.schema}.load_audit"

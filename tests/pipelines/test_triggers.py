@@ -10,9 +10,9 @@ from mage_ai.data_preparation.models.triggers import Trigger, load_trigger_confi
 from mage_ai.shared.croniter import croniter
 from mage_ai.shared.environments import get_env
 from nyc_taxi.months import Month
-from nyc_taxi.settings import longest_wait, run_context
+from nyc_taxi.run import longest_wait, run_context
 
-from local.triggers import KEPT_IN_CODE, MAGE_ENVS
+from ops.commands.triggers import KEPT_IN_CODE, MAGE_ENVS
 
 PIPELINES = Path(__file__).resolve().parents[2] / "magic-zoomcamp" / "pipelines"
 FILES = sorted(PIPELINES.glob("*/triggers.yaml"))

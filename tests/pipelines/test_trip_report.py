@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from nyc_taxi.settings import Settings
 
-from local import mage
-from local.generate import generate
-from local.trip_server import TripServer
-from tests.library.report_page import ReportPage
+from ops.commands import run
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
+from tests.nyc_taxi.report.report_page import ReportPage
 
 pytestmark = pytest.mark.mage
 
@@ -18,7 +18,7 @@ def test_a_month_has_its_page_without_a_database(
 ) -> None:
     generate("green", "2020-10", "dtc", 5_000, trips.folder, malformed=3)
     places = {"REPORTS_DIR": str(tmp_path / "reports"), "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1"}
-    mage.run_pipeline("trip_report", {"service": "green", "month": "2020-10"}, env | places)
+    run.run_pipeline("trip_report", {"service": "green", "month": "2020-10"}, env | places)
     path = tmp_path / "reports" / "green" / "2020-10" / "trip_report.html"
     assert f"green 2020-10: the report is at {path}" in capfd.readouterr().out
     page = ReportPage(path)
@@ -37,6 +37,6 @@ def test_without_the_list_of_zones_the_run_fails_with_its_address(
 ) -> None:
     generate("yellow", "2021-01", "dtc", 1_000, trips.folder)
     (trips.folder / "misc" / "taxi_zone_lookup.csv").unlink()
-    with pytest.raises(mage.PipelineFailed, match=r"NotPublished: .*/misc/taxi_zone_lookup\.csv is not published"):
-        mage.run_pipeline("trip_report", {}, env | {"REPORTS_DIR": str(tmp_path / "reports")})
+    with pytest.raises(run.PipelineFailed, match=r"NotPublished: .*/misc/taxi_zone_lookup\.csv is not published"):
+        run.run_pipeline("trip_report", {}, env | {"REPORTS_DIR": str(tmp_path / "reports")})
     assert not (tmp_path / "reports").exists()

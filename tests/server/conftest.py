@@ -12,14 +12,14 @@ import pytest
 from nyc_taxi.settings import PostgresSettings
 from playwright.sync_api import Browser, BrowserContext
 
-from local.browser import MISSING, chromium, find_chromium
-from local.google import GoogleServer
-from local.mage_api import MageApi
-from local.mage_server import METADATA_DATABASE, MageServer
-from local.mage_ui import MageUi, signed_in
-from local.owner import EMAIL, Owner
-from local.ports import free_port
-from local.trip_server import TripServer
+from ops.browser.chromium import MISSING, chromium, find_chromium
+from ops.browser.mage_ui import MageUi, signed_in
+from ops.mage.api import MageApi
+from ops.mage.owner import EMAIL, Owner
+from ops.mage.server import METADATA_DATABASE, MageServer
+from ops.ports import free_port
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
 from tests.conftest import environment_of, process_environment, sql
 from tests.project_copy import copy_project
 from tests.receivers import WebhookReceiver

@@ -8,20 +8,20 @@ import sys
 from collections.abc import Mapping
 
 import pytest
-from nyc_taxi.database import connect
-from nyc_taxi.google_clients import storage_client
+from nyc_taxi.load.google import storage_client
+from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.locks import advisory_lock
 from nyc_taxi.months import Month, month_range
-from nyc_taxi.postgres import one_at_a_time
 from nyc_taxi.settings import Settings
 from rich.console import Console
 
 from bench.backfill import measure
-from local.backfill import follow, look, newest_backfill, plain_console, retry, run_backfill
-from local.backfill_plan import BackfillRefused, plan_backfill
-from local.generate import generate
-from local.mage_api import MageApiError
-from local.paths import ROOT
-from local.reach_mage import Reached
+from ops.commands.backfill import follow, look, newest_backfill, plain_console, retry, run_backfill
+from ops.commands.backfill_plan import BackfillRefused, plan_backfill
+from ops.mage.api import MageApiError
+from ops.mage.connect import Connection
+from ops.paths import ROOT
+from ops.synthetic.generate import generate
 from tests.conftest import process_environment, sql
 from tests.server.conftest import Mage, wait
 
@@ -31,7 +31,7 @@ POSTGRES = "api_to_postgres"
 def backfill(mage: Mage, **given: str) -> tuple[int, str]:
     """What the command ends with and prints."""
     said = io.StringIO()
-    code = run_backfill(given, Reached(mage.api, mage.server.url, temporary=False), plain_console(said))
+    code = run_backfill(given, Connection(mage.api, mage.server.url, temporary=False), plain_console(said))
     return code, said.getvalue()
 
 
@@ -83,7 +83,7 @@ def test_three_months_are_loaded_once_each_and_two_at_a_time(mage: Mage) -> None
     assert look(number, mage.api).backfill["status"] == "completed"
     # On a terminal it is a bar, and a done month needs no line.
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
-    follow(number, Reached(mage.api, mage.server.url, temporary=False), terminal)
+    follow(number, Connection(mage.api, mage.server.url, temporary=False), terminal)
     shown = terminal.file.getvalue()  # type: ignore[attr-defined]
     assert "3 done, 0 running, 0 failed" in shown
     assert "3/3" in shown
@@ -99,7 +99,7 @@ def test_a_month_that_failed_is_told_to_everybody_and_completes_when_its_file_is
     assert code == 1
     assert "FAILED  2019-05  green 2019-05 (dtc) " in said
     assert "NotPublished: green 2019-05 is not published at dtc" in said
-    assert said.endswith(f"2 done, 1 failed\nOnce the cause is mended: make backfill RETRY={number}\n")
+    assert said.endswith(f"2 done, 1 failed\nOnce the cause is fixed: make backfill RETRY={number}\n")
     assert look(number, mage.api).backfill["status"] == "failed"
     audited = sql(
         mage.database,
@@ -129,7 +129,7 @@ def test_a_backfill_that_a_person_cancelled_goes_on_by_retry(mage: Mage) -> None
     make_files(mage, "fhv", months)
     with connect(mage.database) as held, held.cursor() as cursor:
         # The month's lock, so that the run is in the middle for as long as we want.
-        one_at_a_time(cursor, "ny_taxi.fhv_trip_data 2019-01")
+        advisory_lock(cursor, "ny_taxi.fhv_trip_data 2019-01")
         number = make_backfill(mage, "fhv", "2019-01", "2019-02")
         wait_until_held(mage, number)
         mage.api.update("backfills", number, status="cancelled")
@@ -172,7 +172,7 @@ def test_a_start_on_the_31st_as_a_person_may_click_it_loads_each_month_too(mage:
     interval = {"interval_type": "month", "interval_units": 1}
     mage.api.update("backfills", number, **dates, **interval, variables={"service": "green"})
     mage.api.update("backfills", number, status="initial")
-    now = follow(number, Reached(mage.api, mage.server.url, temporary=False), plain_console(io.StringIO()))
+    now = follow(number, Connection(mage.api, mage.server.url, temporary=False), plain_console(io.StringIO()))
     # Mage adds a month to the 31st, and then to the 30th: it drifts, and says wrong things of the last interval.
     assert [run.execution_date[:10] for run in now.runs] == ["2019-08-31", "2019-09-30", "2019-10-30"]
     last = mage.api.get("pipeline_runs", now.runs[-1].number)["variables"]
@@ -236,9 +236,9 @@ def test_who_stops_looking_is_told_how_to_look_again_and_mage_goes_on(mage: Mage
     make_files(mage, "fhv", {"2019-07": 200})
     env = {**process_environment(), "MAGE_URL": mage.server.url, "MAGE_PASSWORD": mage.server.owner.password}
     given = [f"PIPELINE={POSTGRES}", "SERVICE=fhv", "FROM=2019-07", "TO=2019-07"]
-    command = [sys.executable, "-m", "local.backfill", *given]
+    command = [sys.executable, "-m", "ops.commands.backfill", *given]
     with connect(mage.database) as held, held.cursor() as cursor:
-        one_at_a_time(cursor, "ny_taxi.fhv_trip_data 2019-07")
+        advisory_lock(cursor, "ny_taxi.fhv_trip_data 2019-07")
         before = len(mage.api.list("backfills"))
         looking = subprocess.Popen(
             command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.generate import generate
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import Mage
 from tests.server.test_load_many import when_ended

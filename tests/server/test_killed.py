@@ -10,16 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from nyc_taxi.database import connect
-from nyc_taxi.postgres import one_at_a_time
+from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.locks import advisory_lock
 
-from local.backfill import look, start
-from local.backfill_plan import plan_backfill
-from local.generate import generate
-from local.mage_api import MageApi
-from local.mage_server import MageServer
-from local.ports import free_port
-from local.triggers import State, compare
+from ops.commands.backfill import look, start
+from ops.commands.backfill_plan import plan_backfill
+from ops.commands.triggers import State, compare
+from ops.mage.api import MageApi
+from ops.mage.server import MageServer
+from ops.ports import free_port
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import OWNER, Mage, wait
 
@@ -71,7 +71,7 @@ def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle
     given = {"pipeline": "api_to_postgres", "service": "green", "from": "2021-03", "to": "2021-05", "parallel": "2"}
     with connect(production.database) as held, held.cursor() as cursor:
         # The month's lock: its run comes as far as the replacement, and stays there.
-        one_at_a_time(cursor, "ny_taxi.green_cab_data 2021-04")
+        advisory_lock(cursor, "ny_taxi.green_cab_data 2021-04")
         number = start(plan_backfill(given, api), api)
 
         def in_the_middle() -> bool | None:
@@ -88,7 +88,7 @@ def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle
 
         # No Mage answers now: the command starts one on the same port, with the same data and database.
         env = {**server.env, "MAGE_HOST_PORT": str(server.port)}
-        show = [sys.executable, "-m", "local.backfill", f"SHOW={number}"]
+        show = [sys.executable, "-m", "ops.commands.backfill", f"SHOW={number}"]
         said = tmp_path / "said"
         with said.open("w") as out:
             looking = subprocess.Popen(show, cwd=production.checkout, env=env, stdout=out, stderr=out)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.generate import generate
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import Mage, wait
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from local.mage_api import MageApi, MageApiError
+from ops.mage.api import MageApi, MageApiError
 from tests.conftest import sql
 from tests.server.conftest import Mage, wait
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from local.generate import generate
-from local.mage_server import metadata_url
-from local.paths import ROOT
+from ops.mage.server import metadata_url
+from ops.paths import ROOT
+from ops.synthetic.generate import generate
 from tests.conftest import image_environment, sql
 from tests.server.conftest import Mage
 from tests.server.test_load_many import started, when_ended
@@ -72,7 +72,7 @@ def test_one_variable_sends_the_months_to_jobs_of_their_own(
     job = metadata(mage) | CLOUD | {name: str(tmp_path / name) for name in ("STAGING_DIR", "NYC_TAXI_LOCAL_DIR")}
     job |= image_environment()
     # What the script does in the image.
-    command = [sys.executable, "-m", "local.container", "--job", program, *arguments]
+    command = [sys.executable, "-m", "ops.container.start", "--job", program, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=job, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
 

@@ -7,9 +7,9 @@ import pytest
 import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
-from local.generate import generate
-from local.mage_api import MageApi, MageApiError
-from local.owner import EMAIL
+from ops.mage.api import MageApi, MageApiError
+from ops.mage.owner import EMAIL
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import OWNER, Mage, wait
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from local.mage_api import MageApi, MageApiError
-from local.mage_server import METADATA_DATABASE
-from local.owner import EMAIL as OWNER_EMAIL
+from ops.mage.api import MageApi, MageApiError
+from ops.mage.owner import EMAIL as OWNER_EMAIL
+from ops.mage.server import METADATA_DATABASE
 from tests.conftest import sql
 from tests.server.conftest import Mage
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from local.generate import generate
-from local.mage_api import MageApiError
-from local.triggers import Compared, State, compare, new_token, remove_orphans
+from ops.commands.triggers import Compared, State, compare, new_token, remove_orphans
+from ops.mage.api import MageApiError
+from ops.synthetic.generate import generate
 from tests.conftest import process_environment, sql
 from tests.server.conftest import FINISHED, Mage, wait
 
@@ -74,7 +74,7 @@ def command(mage: Mage, folder: Path, *arguments: str) -> "subprocess.CompletedP
         "MAGE_PASSWORD": mage.server.owner.password,
         "NYC_TAXI_LOCAL_DIR": str(folder),
     }
-    line = [sys.executable, "-m", "local.triggers", *arguments]
+    line = [sys.executable, "-m", "ops.commands.triggers", *arguments]
     env = process_environment() | server
     return subprocess.run(line, cwd=mage.checkout, env=env, capture_output=True, text=True, timeout=120, check=False)
 

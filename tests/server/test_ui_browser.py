@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Browser, Error
 
-from local.browser import new_context
+from ops.browser.chromium import new_context
 
 NOWHERE = "http://127.0.0.1:9"
 

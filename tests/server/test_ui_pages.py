@@ -6,8 +6,8 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
-from local.mage_ui import MageUi
-from local.paths import PROJECT
+from ops.browser.mage_ui import MageUi
+from ops.paths import PROJECT
 from tests.server.conftest import Mage
 
 PIPELINES = sorted(path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml"))

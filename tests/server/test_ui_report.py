@@ -4,8 +4,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from local.generate import generate
-from local.mage_ui import MageUi
+from ops.browser.mage_ui import MageUi
+from ops.synthetic.generate import generate
 from tests.server.conftest import Mage
 
 MONTH, ROWS, MALFORMED = "2019-07", 900, 4

@@ -1,12 +1,12 @@
-"""Runs by clicks: a form, a backfill, a trigger, and a failed run that is mended."""
+"""Runs by clicks: a form, a backfill, a trigger, and a failed run that is fixed."""
 
 import subprocess
 from datetime import date
 
 from playwright.sync_api import expect
 
-from local.generate import generate
-from local.mage_ui import MageUi
+from ops.browser.mage_ui import MageUi
+from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import Mage, wait
 

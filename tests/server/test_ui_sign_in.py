@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Browser, expect
 
-from local.browser import new_context
-from local.mage_ui import MageUi
+from ops.browser.chromium import new_context
+from ops.browser.mage_ui import MageUi
 from tests.server.conftest import OWNER, Mage
 
 

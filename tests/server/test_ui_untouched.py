@@ -2,8 +2,8 @@
 
 from playwright.sync_api import expect
 
-from local.generate import generate
-from local.mage_ui import MageUi
+from ops.browser.mage_ui import MageUi
+from ops.synthetic.generate import generate
 from tests.server.conftest import Mage, wait
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nyc_taxi.catalog.services import Service, service_named
 from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.months import Month
-from nyc_taxi.services import Service, service_named
 
 BATCH_ROWS = 16_384
 """Rows per record batch: some 2 MB, small against any memory limit and large against any per-batch cost."""

@@ -7,21 +7,17 @@ and hands the result to one library function.
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from nyc_taxi.catalog.origins import ORIGINS
 from nyc_taxi.errors import UnknownName
-from nyc_taxi.months import Month
-from nyc_taxi.quality import rule_named
-from nyc_taxi.services import ORIGINS, Origin, Service, origin_named, service_named
 
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # https://cloud.google.com/storage/docs/buckets#naming, without the rules that only Google can judge.
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 DATASET = re.compile(r"\w{1,1024}", re.ASCII)
-LONGEST_WAIT_HOURS = 24 * 366
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|WEBHOOK|CONNECTION_URL|API_KEY")
 SHORTEST_SECRET = 4
@@ -60,9 +56,9 @@ class GoogleSettings:
     credentials: str
     """Path of a service account key; empty for application default credentials."""
     storage_emulator: str
-    """Base URL of a stand-in for Cloud Storage; empty for the real one."""
+    """Base URL of an emulator of Cloud Storage; empty for the real one."""
     bigquery_emulator: str
-    """Base URL of a stand-in for BigQuery; empty for the real one."""
+    """Base URL of an emulator of BigQuery; empty for the real one."""
 
 
 @dataclass(frozen=True)
@@ -123,75 +119,6 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class RunContext:
-    """One run: which trip file, which rules, where to."""
-
-    service: Service
-    month: Month
-    origin: Origin
-    rules: tuple[str, ...]
-    settings: Settings
-
-    def __str__(self) -> str:
-        """Service, month and origin, for messages."""
-        return f"{self.service.name} {self.month} ({self.origin.name})"
-
-
-def run_context(variables: Mapping[str, object], settings: Settings | None = None) -> RunContext:
-    """
-    Make the context from a block's keyword arguments, that is from Mage's runtime variables.
-
-    Reads service, month, month_offset, execution_date, default_date, origin and rules, and refuses what does not exist
-    with UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
-    Mage gives execution_date as a datetime with or without a zone, as text, or not at all. default_date takes its
-    place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill never sees it.
-    """
-    service, month = service_and_month(variables)
-    origin = origin_named(_text(variables.get("origin"), "dtc"))
-    _refuse_unpublishable(service, month, origin)
-    return RunContext(
-        service, month, origin, _rules(variables.get("rules"), service), settings or Settings.from_environment()
-    )
-
-
-def service_and_month(variables: Mapping[str, object]) -> tuple[Service, Month]:
-    """The service and month of a run that needs no origin: its trips are in the lake. UnknownName as in run_context."""
-    return service_named(_text(variables.get("service"), "yellow")), _month(variables)
-
-
-def execution_day(variables: Mapping[str, object]) -> date:
-    """The day of the run: the variable day, else the execution_date; UnknownName when the run has neither."""
-    when = _execution_date(variables)
-    if when is None:
-        raise UnknownName("no execution_date: give it as YYYY-MM-DD, or run by a trigger or a backfill")
-    return date(when.year, when.month, when.day)
-
-
-def longest_wait(variables: Mapping[str, object]) -> timedelta:
-    """
-    How long a sensor of the run waits: the variable wait_hours, none when it is empty.
-
-    UnknownName for what is no number of hours from 0 to a year.
-    """
-    text = _text(variables.get("wait_hours"), "0")
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1
-    if not 0 <= hours <= LONGEST_WAIT_HOURS:
-        raise UnknownName(f"wait_hours {text!r} is not a number of hours from 0 to {LONGEST_WAIT_HOURS:,}, such as 480")
-    return timedelta(hours=hours)
-
-
-def is_forced(variables: Mapping[str, object]) -> bool:
-    """Whether the run loads its month even if nothing is new: the variable force; UnknownName unless true or false."""
-    text = _text(variables.get("force"), "false")
-    if text.lower() not in SWITCH:
-        raise UnknownName(f"force {text!r} is neither true nor false")
-    return SWITCH[text.lower()]
-
-
 def without_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """The same text with every password, token and webhook address of the environment, and of any URL, as ***."""
     found = {value for name, value in environ.items() if SECRET_NAME.search(name.upper())}
@@ -200,65 +127,3 @@ def without_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
         if len(secret) >= SHORTEST_SECRET and secret.lower() not in SWITCH:
             text = text.replace(secret, "***")
     return _USER_AND_PASSWORD.sub("***", text)
-
-
-def _text(value: object, default: str = "") -> str:
-    return str(value).strip() if value is not None and str(value).strip() else default
-
-
-def _month(variables: Mapping[str, object]) -> Month:
-    text = _text(variables.get("month"))
-    try:
-        if text:
-            return Month.parse(text)
-    except ValueError as error:
-        raise UnknownName(str(error)) from None
-    when, offset = _execution_date(variables), _text(variables.get("month_offset"), "0")
-    if when is None:
-        raise UnknownName("no month: give the variable month (YYYY-MM), or run with an execution_date")
-    try:
-        return Month.of(when).shift(int(offset))
-    except ValueError:
-        raise UnknownName(f"month_offset {offset!r} is not a whole number of months such as -2") from None
-
-
-def _execution_date(variables: Mapping[str, object]) -> date | None:
-    name, when = "execution_date", variables.get("execution_date")
-    if _text(variables.get("day")):
-        # A person asks for a day in a form; Mage gives such a run this very moment as its execution_date.
-        name, when = "day", variables["day"]
-    # A scheduled run has a pipeline_run_id. Mage's editor has none, and this very moment as its execution_date.
-    elif not _text(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
-        default = variables.get("default_date")
-        name, when = ("default_date", default) if _text(default) else (name, when)
-    if isinstance(when, str) and when.strip():
-        try:
-            return datetime.fromisoformat(when.strip())
-        except ValueError:
-            raise UnknownName(f"{name} {when!r} is not a date such as 2021-01-31T00:00:00") from None
-    return when if isinstance(when, date) else None
-
-
-def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> None:
-    first, last = origin.first.get(service.name), origin.last
-    if first is None:
-        others = [other.name for other in ORIGINS.values() if service.name in other.first]
-        raise UnknownName(
-            f"origin {origin.name} has no {service.name}, but {', '.join(others) or 'no other'} has: set it"
-        )
-    if month < first or (last and month > last):
-        raise UnknownName(
-            f"{service.name} {month} does not exist at origin {origin.name}, which has {first} to "
-            f"{last or f'about {origin.lateness} ago'}: choose another month or origin"
-        )
-
-
-def _rules(value: object, service: Service) -> tuple[str, ...]:
-    """Rule names from a list or from text with commas; empty means the service's own, 'none' means no rule."""
-    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else _text(value).split(",")
-    names = [_text(name) for name in listed if _text(name)]
-    rules = [rule_named(name) for name in names if name != "none"]
-    for rule in rules:
-        if rule.column not in service.schema.names:
-            raise UnknownName(f"rule {rule.name!r} looks at {rule.column}, which {service.name} does not have")
-    return tuple(rule.name for rule in rules) if names else service.rules

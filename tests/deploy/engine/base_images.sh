@@ -9,7 +9,7 @@ export DOCKER_BUILDKIT=0 # the classic builder takes a base that was made here w
 there() { docker image inspect "$1" >/dev/null 2>&1 || timeout 60 docker pull -q "$1" >/dev/null 2>&1; }
 
 if there "$PYTHON" && there "$POSTGRES"; then exit; fi
-echo "No registry gives $PYTHON and $POSTGRES: stand-ins from Debian's packages take their names"
+echo "No registry gives $PYTHON and $POSTGRES: emulators from Debian's packages take their names"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 command -v mmdebstrap >/dev/null ||

@@ -45,7 +45,7 @@ class Cloud:
     paid: bool = False
     """Whether the free trial is over."""
     broken: str = ""
-    """A kind of resource that cannot be made until a file `mended` is beside the log."""
+    """A kind of resource that cannot be made until a file `fixed` is beside the log."""
     there: dict[str, Values] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
 
@@ -66,7 +66,7 @@ class Cloud:
         return state
 
     def _check_apply(self, kind: str, config: Values) -> None:
-        if kind == self.broken and not self.log.with_name("mended").exists():
+        if kind == self.broken and not self.log.with_name("fixed").exists():
             raise Refused("Error 500: Internal error encountered, backendError")
         api = next((name for prefix, name in API_OF.items() if kind.startswith(prefix)), None)
         if api and not self.made[api]:

@@ -1,6 +1,6 @@
+from nyc_taxi.load.postgres.month import check_month, replace_month
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.postgres import check_month, replace_month
-from nyc_taxi.preview import show_manifest
+from nyc_taxi.report.preview import show_manifest
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

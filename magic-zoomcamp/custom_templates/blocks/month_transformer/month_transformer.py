@@ -1,7 +1,7 @@
 from nyc_taxi.manifest import Manifest
-from nyc_taxi.preview import show_manifest
-from nyc_taxi.quality import apply_rules
-from nyc_taxi.settings import run_context
+from nyc_taxi.report.preview import show_manifest
+from nyc_taxi.run import run_context
+from nyc_taxi.transform.rules import apply_rules
 from pandas import DataFrame
 
 if "transformer" not in globals():
@@ -12,7 +12,7 @@ if "test" not in globals():
 
 @transformer
 def month_transformer(manifest: DataFrame, *args: object, **kwargs: object) -> DataFrame:  # name it like the block
-    """Judge every staged row by the run's rules, which are functions in nyc_taxi.quality; return the outcome."""
+    """Judge every staged row by the run's rules (nyc_taxi.transform.rules); return the outcome."""
     return show_manifest(apply_rules(Manifest.of_frame(manifest), run_context(kwargs).rules)).to_frame()
 
 

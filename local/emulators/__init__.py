@@ -1,1 +1,0 @@
-"""Stand-ins for Google's services: programs for the Python of .venv-emulators, apart from the rest of `local`."""

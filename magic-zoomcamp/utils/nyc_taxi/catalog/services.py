@@ -1,0 +1,218 @@
+"""
+The four trip record services: canonical columns, the names of every era, default rules.
+
+Columns, units and codes are those of TLC's data dictionaries
+(https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page). Times are NYC wall clock without a zone,
+distances miles, amounts USD, places the taxi zones 1 to 265.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from nyc_taxi.errors import UnknownName
+
+TIME, TEXT = pa.timestamp("us"), pa.string()
+SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
+
+Column = tuple[str, pa.DataType, str]
+
+TOTAL, DRIVER_PAY = "total_amount", "driver_pay"
+"""Amounts that are no part of what a passenger pays: the sum of the parts, and what the driver gets of it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is particular to one service; everything else in the library is common to the four."""
+
+    name: str
+    table: str
+    columns: tuple[Column, ...]
+    pickup: str
+    rules: tuple[str, ...]
+    measures: tuple[str, ...]
+    """Columns whose sums are compared between targets."""
+    renames: Mapping[str, str] = field(default_factory=dict)
+    """Names of other eras, in lower case, to canonical ones. A mere change of case needs no entry."""
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    """Columns of other eras, in lower case, that have no canonical place, with the reason."""
+    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per canonical integer column: the words, trimmed and in lower case, that early eras wrote instead of codes."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The canonical Arrow schema, every column nullable."""
+        return pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in self.columns])
+
+    @property
+    def distance(self) -> str | None:
+        """The column of the trip's length in miles; None where the service has none (fhv)."""
+        return next((name for name, _, text in self.columns if text.startswith("miles")), None)
+
+    @property
+    def amounts(self) -> dict[str, str]:
+        """The columns in USD, the fare first, with what they are; empty where the service has none (fhv)."""
+        return {name: text.removeprefix("USD, ") for name, _, text in self.columns if text.startswith("USD")}
+
+    @property
+    def fare(self) -> str | None:
+        """The column of the fare in USD, without fees, taxes and tips; None where the service has none."""
+        return next(iter(self.amounts), None)
+
+    @property
+    def paid(self) -> tuple[str, ...]:
+        """The columns whose sum, in USD, is what a passenger paid, as far as it is recorded."""
+        return (TOTAL,) if TOTAL in self.amounts else tuple(name for name in self.amounts if name != DRIVER_PAY)
+
+    def words(self, column: str) -> dict[int, str]:
+        """What the codes of a column mean, as its description has it (`1 card, 2 cash`); empty without the column."""
+        [text] = [text for name, _, text in self.columns if name == column] or [""]
+        return {int(code): word for code, word in re.findall(r"(\d+) ([^,]+)", text)}
+
+
+def _metered(prefix: str, *more: Column) -> tuple[Column, ...]:
+    """The columns that a taxi meter reports; prefix is that of the meter's vendor programme."""
+    return (
+        ("VendorID", SMALL, "1 Creative Mobile, 2 Curb (VeriFone), 3 DDS, 6 Myle, 7 Helix"),
+        (f"{prefix}_pickup_datetime", TIME, "meter engaged, NYC wall clock"),
+        (f"{prefix}_dropoff_datetime", TIME, "meter disengaged, NYC wall clock"),
+        ("passenger_count", WHOLE, "passengers, entered by the driver"),
+        ("trip_distance", REAL, "miles, by the taximeter"),
+        ("RatecodeID", WHOLE, "1 standard, 2 JFK, 3 Newark, 4 Nassau/Westchester, 5 negotiated, 6 group, 99 unknown"),
+        ("store_and_fwd_flag", TEXT, "Y when the record was held in the vehicle before it was sent"),
+        ("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
+        ("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
+        ("payment_type", WHOLE, "0 flex, 1 card, 2 cash, 3 no charge, 4 dispute, 5 unknown, 6 voided"),
+        ("fare_amount", REAL, "USD, time and distance"),
+        ("extra", REAL, "USD, rush hour and night surcharges"),
+        ("mta_tax", REAL, "USD"),
+        ("tip_amount", REAL, "USD, card tips only"),
+        ("tolls_amount", REAL, "USD"),
+        ("improvement_surcharge", REAL, "USD"),
+        ("total_amount", REAL, "USD, without cash tips"),
+        ("congestion_surcharge", REAL, "USD, New York State's, since 2019"),
+        *more,
+        ("cbd_congestion_fee", REAL, "USD, MTA congestion zone, since 2025-01"),
+        ("request_source", TEXT, "how the trip was requested, since 2026-06"),
+    )
+
+
+_LEGACY_YELLOW = {
+    # 2009: TLC's first names.
+    "vendor_name": "VendorID",
+    "trip_pickup_datetime": "tpep_pickup_datetime",
+    "trip_dropoff_datetime": "tpep_dropoff_datetime",
+    "rate_code": "RatecodeID",
+    "store_and_forward": "store_and_fwd_flag",
+    "fare_amt": "fare_amount",
+    "tip_amt": "tip_amount",
+    "tolls_amt": "tolls_amount",
+    "total_amt": "total_amount",
+    "surcharge": "extra",
+    # 2010: renamed once more.
+    "vendor_id": "VendorID",
+    "pickup_datetime": "tpep_pickup_datetime",
+    "dropoff_datetime": "tpep_dropoff_datetime",
+}
+_COORDINATES = "2009-2010 coordinates: the taxi zones of later eras have no column for them"
+_LEGACY_DROPPED = {
+    **dict.fromkeys(("start_lon", "start_lat", "end_lon", "end_lat"), _COORDINATES),
+    **dict.fromkeys(("pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"), _COORDINATES),
+    "__index_level_0__": "row number left by the program that wrote 2010-02 and 2010-03",
+}
+_LEGACY_CODES = {
+    "VendorID": {"cmt": 1, "vts": 2, "dds": 3},
+    "payment_type": {
+        **dict.fromkeys(("credit", "cre", "crd"), 1),
+        **dict.fromkeys(("cash", "cas", "csh"), 2),
+        **dict.fromkeys(("no charge", "noc", "no"), 3),
+        **dict.fromkeys(("dispute", "dis"), 4),
+        **dict.fromkeys(("unknown", "unk", "na"), 5),
+    },
+}
+
+YELLOW = Service(
+    name="yellow",
+    table="yellow_cab_data",
+    columns=_metered("tpep", ("airport_fee", REAL, "USD, pickups at LaGuardia and JFK")),
+    pickup="tpep_pickup_datetime",
+    rules=("has_passengers",),
+    measures=("trip_distance", "total_amount"),
+    renames=_LEGACY_YELLOW,
+    dropped=_LEGACY_DROPPED,
+    codes=_LEGACY_CODES,
+)
+
+GREEN = Service(
+    name="green",
+    table="green_cab_data",
+    columns=_metered("lpep", ("ehail_fee", REAL, "USD"), ("trip_type", WHOLE, "1 street hail, 2 dispatch")),
+    pickup="lpep_pickup_datetime",
+    rules=("has_passengers",),
+    measures=("trip_distance", "total_amount"),
+)
+
+FHV = Service(
+    name="fhv",
+    table="fhv_trip_data",
+    columns=(
+        ("dispatching_base_num", TEXT, "licence of the base that sent the car"),
+        ("pickup_datetime", TIME, "pickup, NYC wall clock"),
+        ("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
+        ("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
+        ("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
+        ("SR_Flag", TEXT, "1 for a trip of a shared-ride chain; other values occur"),
+        ("Affiliated_base_number", TEXT, "licence of the base the car is affiliated with"),
+    ),
+    pickup="pickup_datetime",
+    rules=(),
+    measures=("PULocationID",),
+)
+
+FHVHV = Service(
+    name="fhvhv",
+    table="fhvhv_trip_data",
+    columns=(
+        ("hvfhs_license_num", TEXT, "HV0002 Juno, HV0003 Uber, HV0004 Via, HV0005 Lyft"),
+        ("dispatching_base_num", TEXT, "licence of the base that sent the car"),
+        ("originating_base_num", TEXT, "licence of the base that took the request"),
+        ("request_datetime", TIME, "request, NYC wall clock"),
+        ("on_scene_datetime", TIME, "driver arrived (accessible vehicles), NYC wall clock"),
+        ("pickup_datetime", TIME, "pickup, NYC wall clock"),
+        ("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
+        ("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
+        ("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
+        ("trip_miles", REAL, "miles"),
+        ("trip_time", WHOLE, "seconds"),
+        ("base_passenger_fare", REAL, "USD, before tolls, tips, taxes and fees"),
+        ("tolls", REAL, "USD"),
+        ("bcf", REAL, "USD, Black Car Fund"),
+        ("sales_tax", REAL, "USD"),
+        ("congestion_surcharge", REAL, "USD, New York State's"),
+        ("airport_fee", REAL, "USD"),
+        ("tips", REAL, "USD"),
+        ("driver_pay", REAL, "USD, without tolls, tips and taxes"),
+        ("shared_request_flag", TEXT, "Y when a shared ride was asked for"),
+        ("shared_match_flag", TEXT, "Y when the ride was shared"),
+        ("access_a_ride_flag", TEXT, "Y for the MTA's Access-A-Ride; a blank occurs"),
+        ("wav_request_flag", TEXT, "Y when a wheelchair-accessible vehicle was asked for"),
+        ("wav_match_flag", TEXT, "Y when the vehicle was wheelchair-accessible"),
+        ("SR_Flag", TEXT, "shared ride, CSV origin only"),
+        ("Affiliated_base_number", TEXT, "affiliated base, CSV origin from 2021-06"),
+        ("cbd_congestion_fee", REAL, "USD, MTA congestion zone, since 2025-01"),
+    ),
+    pickup="pickup_datetime",
+    rules=(),
+    measures=("trip_miles", "base_passenger_fare"),
+)
+
+SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}
+
+
+def service_named(name: str) -> Service:
+    """The service of that name; UnknownName says which there are."""
+    if name not in SERVICES:
+        raise UnknownName(f"service {name!r} is not one of {', '.join(SERVICES)}")
+    return SERVICES[name]

@@ -1,0 +1,1 @@
+"""From an origin to a staged file of canonical columns."""

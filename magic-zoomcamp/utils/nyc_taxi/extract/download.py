@@ -1,0 +1,163 @@
+"""Trip files at their origins: addresses, what is published, and downloads that survive a bad line."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import requests
+from tqdm import tqdm
+
+from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
+from nyc_taxi.extract.http import CHUNK_BYTES, NOT_THERE, request, retried
+from nyc_taxi.extract.published import LARGEST_BYTES, Published, not_published
+from nyc_taxi.run import RunContext
+
+LOG_EVERY_SECONDS = 5
+MAGIC = {"csv.gz": b"\x1f\x8b", "parquet": b"PAR1"}
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A trip file on this disk, as published."""
+
+    published: Published
+    path: Path
+    bytes: int
+    sha256: str
+
+
+def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
+    """
+    Stream the trip file into the folder, going on where an earlier attempt stopped.
+
+    Raises NotATripFile as soon as the first bytes are not those of the origin's format, DownloadFailed when the
+    line fails after every retry or fewer bytes arrive than were announced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / published.url.rsplit("/", 1)[-1]
+    part = path.with_name(path.name + ".part")
+    _forget_other_version(part, published)
+    retried(published.url, lambda: _fetch(run, published, part))
+    size, sha256 = part.stat().st_size, _sha256(part)
+    _check_end(run, part)
+    os.replace(part, path)
+    _version_note(part).unlink(missing_ok=True)
+    return Downloaded(published, path, size, sha256)
+
+
+def _fetch(run: RunContext, published: Published, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    most = LARGEST_BYTES if published.bytes is None else published.bytes
+    if have and have == published.bytes:
+        return
+    # Without an ETag nothing says that the rest would be of the same file.
+    headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have and published.etag else {}
+    with request("GET", published.url, **headers) as answer:
+        if answer.status_code in NOT_THERE:
+            raise NotPublished(not_published(run, published.url))
+        if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, have, published)):
+            part.unlink()
+            raise requests.ConnectionError("the server does not go on where the line broke; beginning anew")
+        if answer.status_code not in (200, 206):
+            raise DownloadFailed(f"{published.url} answered {answer.status_code}: check the base URL")
+        resumed = answer.status_code == 206
+        with part.open("ab" if resumed else "wb") as out:
+            for chunk in _with_progress(answer, have if resumed else 0, published):
+                if out.tell() == 0:
+                    _check_start(run, published.url, chunk)
+                out.write(chunk)
+                if out.tell() > most:
+                    break  # judged below; the rest may be without end
+        _check_size(published, part)
+
+
+def _continues(answer: requests.Response, have: int, published: Published) -> bool:
+    """Whether a partial answer is the rest of the same file: not every server heeds If-Range."""
+    same = answer.headers.get("ETag", published.etag) == published.etag
+    return same and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+
+
+def _with_progress(answer: requests.Response, have: int, published: Published) -> Iterator[bytes]:
+    """The answer's chunks, with a bar on a terminal and a line every few seconds in a log."""
+    name, total = published.url.rsplit("/", 1)[-1], published.bytes
+    quiet = not sys.stdout.isatty()
+    with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, file=sys.stdout, disable=quiet) as bar:
+        said = monotonic()
+        for chunk in answer.iter_content(CHUNK_BYTES):
+            yield chunk
+            have += len(chunk)
+            bar.update(len(chunk))
+            if quiet and monotonic() - said > LOG_EVERY_SECONDS:
+                said = monotonic()
+                print(f"{name}: {have / 1e6:,.0f} of {f'{total / 1e6:,.0f}' if total else '?'} MB", flush=True)
+
+
+def _check_size(published: Published, part: Path) -> None:
+    """A short answer is a broken line: it is tried again and resumed. A long one is another file."""
+    got = part.stat().st_size
+    if published.bytes is None and got > LARGEST_BYTES:
+        part.unlink()
+        raise NotATripFile(f"{published.url} sends more than {LARGEST_BYTES:,} bytes: it is no trip file")
+    if published.bytes is not None and got < published.bytes:
+        raise requests.ConnectionError(f"{got:,} of {published.bytes:,} bytes arrived")
+    if published.bytes is not None and got > published.bytes:
+        part.unlink()
+        raise requests.ConnectionError(f"{got:,} bytes arrived, {published.bytes:,} were announced")
+
+
+def _check_start(run: RunContext, url: str, chunk: bytes) -> None:
+    magic = MAGIC[run.origin.suffix]
+    if chunk[: len(magic)] != magic[: len(chunk)]:  # a server may send its first bytes one by one
+        raise NotATripFile(
+            f"{url} is no {run.origin.suffix} file: it starts with {_describe(chunk)}. "
+            f"Open the address in a browser; check the base URL of origin {run.origin.name}"
+        )
+
+
+def _check_end(run: RunContext, path: Path) -> None:
+    """Parquet keeps its index at the end: without the magic there, the file is cut."""
+    if run.origin.suffix != "parquet":
+        return
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4))
+        tail = file.read()
+    if tail != MAGIC["parquet"]:
+        path.unlink()
+        raise NotATripFile(
+            f"{path.stem} of {run} is truncated: its last four bytes are not PAR1. Run again to fetch it anew"
+        )
+
+
+def _describe(chunk: bytes) -> str:
+    start = chunk[:200].lstrip().lower()
+    kind = (
+        "an HTML page"
+        if start.startswith((b"<!doctype", b"<html"))
+        else "an XML message"
+        if start.startswith(b"<?xml")
+        else "bytes"
+    )
+    return f"{kind} ({chunk.lstrip()[:40]!r})"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version_note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _forget_other_version(part: Path, published: Published) -> None:
+    """Keep the part of an earlier attempt only if it is surely of the same version of the file."""
+    note, version = _version_note(part), {"url": published.url, "etag": published.etag, "bytes": published.bytes}
+    # As text: a note that was cut off in the middle is another version too.
+    if not published.etag or not note.exists() or note.read_text() != json.dumps(version):
+        part.unlink(missing_ok=True)
+        note.write_text(json.dumps(version))

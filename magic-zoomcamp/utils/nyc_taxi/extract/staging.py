@@ -1,0 +1,196 @@
+"""A trip file from its origin to a staged file: fetched once, conformed once, however often it is asked for."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed
+from nyc_taxi.extract import conform, download, readers
+from nyc_taxi.extract import published as published_module
+from nyc_taxi.manifest import Manifest, StagedFile
+from nyc_taxi.run import RunContext
+from nyc_taxi.streams import prefetch
+
+FORMAT = 1
+"""Raise it when the same trip file would be staged differently: older staged files are then made anew."""
+ROW_GROUP = 131_072
+MALFORMED_SHARE = 0.01
+KEEP_OLD_VERSIONS = timedelta(days=1)
+"""A run that started before a month changed may still be reading its older staged file."""
+MALFORMED_SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("reason", pa.string())])
+READERS = {"csv.gz": readers.open_csv, "parquet": readers.open_parquet}
+
+
+def stage_trip_file(run: RunContext) -> Manifest:
+    """
+    Fetch the run's trip file, conform it and return its manifest; an unchanged file (ETag) is not fetched again.
+
+    Raises what `source` and `conform` raise, and StorageFull. Nothing half-made is ever visible: the staged file is
+    named after its content and appears whole; an older version stays where it is.
+    """
+    folder = run.settings.staging_dir / run.origin.name / run.service.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        note = folder / f"{run.month}.json"
+        with FileLock(folder / f".{run.month}.lock"):
+            published = published_module.find(run)
+            staged = _already_staged(note, published) or _stage(run, published, folder, note)
+    except OSError as error:
+        raise StorageFull(
+            f"{run}: cannot write to {folder} ({os.strerror(error.errno) if error.errno else error}): "
+            f"make room there or set STAGING_DIR"
+        ) from None
+    return Manifest((staged,))
+
+
+def _already_staged(note: Path, published: published_module.Published) -> StagedFile | None:
+    if not note.exists() or not published.etag:
+        return None
+    try:
+        known = json.loads(note.read_text())
+        if known["format"] != FORMAT:  # first: another format's note may have other fields
+            return None
+        staged = StagedFile.of_row(known["file"])
+    except (ValueError, KeyError, TypeError):
+        return None  # a note that a crash of the machine left unreadable is no note
+    same = (staged.url, staged.etag) == (published.url, published.etag)
+    if not same or not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
+        return None
+    os.utime(note)  # retention goes by when a month was last asked for
+    print(f"{staged.url} is unchanged (ETag {staged.etag}): {staged.rows_read:,} rows are staged already", flush=True)
+    return staged
+
+
+def _stage(run: RunContext, published: published_module.Published, folder: Path, note: Path) -> StagedFile:
+    started = time.monotonic()
+    downloaded = download.download(run, published, folder / "downloads")
+    fetched = time.monotonic()
+    base = folder / f"{run.month}-{downloaded.sha256[:12]}-v{FORMAT}"
+    try:
+        staged = _Stager(run, downloaded, base).stage()
+    finally:
+        downloaded.path.unlink(missing_ok=True)
+    partial_note = note.with_suffix(".part")
+    partial_note.write_text(json.dumps({"format": FORMAT, "file": staged.to_row()}))
+    os.replace(partial_note, note)
+    _forget_old_versions(folder, run, base)
+    print(
+        f"{staged.url}: {staged.bytes / 1e6:,.1f} MB fetched in {fetched - started:.1f} s, "
+        f"{staged.rows_read:,} rows staged in {time.monotonic() - fetched:.1f} s",
+        flush=True,
+    )
+    return staged
+
+
+def _forget_old_versions(folder: Path, run: RunContext, base: Path) -> None:
+    old = time.time() - KEEP_OLD_VERSIONS.total_seconds()
+    for path in folder.glob(f"{run.month}-*"):
+        if not path.name.startswith(base.name) and path.stat().st_mtime < old:
+            path.unlink(missing_ok=True)
+
+
+class _Stager:
+    """Writes one staged file and counts what goes into it."""
+
+    def __init__(self, run: RunContext, downloaded: download.Downloaded, base: Path) -> None:
+        self.run, self.downloaded, self.base = run, downloaded, base
+        self.rows = self.in_month = 0
+        self.aside: list[conform.Malformed] = []
+        """Held in memory: they are few, or the file is refused."""
+        self.malformed: Counter[str] = Counter()
+
+    @cached_property
+    def tolerated(self) -> int:
+        """Malformed rows that a file of this size may have; counted only once one is found."""
+        return int(readers.count_rows(self.downloaded.path) * MALFORMED_SHARE)
+
+    def stage(self) -> StagedFile:
+        """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
+        columns, pieces = READERS[self.run.origin.suffix](self.downloaded.path, self.run.service)
+        path, aside = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
+        partial, partial_aside = path.with_suffix(".part"), aside.with_suffix(".part")
+        try:
+            with pq.ParquetWriter(partial, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
+                for table in _groups(self._counted(pieces)):
+                    trips.write_table(table, row_group_size=ROW_GROUP)
+            self._check()
+            if self.aside:
+                pq.write_table(pa.Table.from_pylist(list(map(asdict, self.aside)), MALFORMED_SCHEMA), partial_aside)
+                os.replace(partial_aside, aside)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+            partial_aside.unlink(missing_ok=True)
+        published = self.downloaded.published
+        return StagedFile(
+            service_name=self.run.service.name,
+            month_text=str(self.run.month),
+            origin=self.run.origin.name,
+            url=published.url,
+            etag=published.etag,
+            bytes=self.downloaded.bytes,
+            sha256=self.downloaded.sha256,
+            path=str(path),
+            malformed_path=str(aside) if self.malformed else "",
+            columns=tuple(name for name in self.run.service.schema.names if name in columns.present),
+            columns_dropped=columns.dropped,
+            rows_read=self.rows + self.malformed.total(),
+            malformed=dict(self.malformed),
+        )
+
+    def _counted(self, pieces: Iterable[conform.Conformed]) -> Iterator[pa.Table]:
+        start, end = self.run.month.bounds()
+        for piece in prefetch(pieces):
+            if piece.malformed:
+                self._set_aside(piece.malformed)
+            pickups = piece.table[self.run.service.pickup]
+            inside = pc.and_(pc.greater_equal(pickups, start), pc.less(pickups, end))
+            self.in_month += pc.sum(inside).as_py() or 0
+            self.rows += len(piece.table)
+            yield piece.table
+
+    def _set_aside(self, rows: list[conform.Malformed]) -> None:
+        self.aside += rows
+        self.malformed.update(row.reason for row in rows)
+        if self.malformed.total() > self.tolerated:
+            first = self.aside[0].text[:120]
+            raise TooManyMalformed(
+                f"{self.downloaded.path.name} of {self.run}: at least {self.malformed.total():,} rows cannot be "
+                f"parsed, more than {MALFORMED_SHARE:.0%} of the file ({self._reasons()}); the first: {first!r}"
+            )
+
+    def _reasons(self) -> str:
+        return ", ".join(f"{count:,} x {reason}" for reason, count in self.malformed.most_common(3))
+
+    def _check(self) -> None:
+        name = f"{self.downloaded.published.url} of {self.run}"
+        if not self.rows:
+            raise NotATripFile(f"{name} has no rows: an empty month is never loaded over a full one")
+        if self.in_month * 2 < self.rows:
+            # Only told: a few trips of other months are in every file, and whose file this is only a person can say.
+            print(
+                f"WARNING {name}: only {self.in_month:,} of {self.rows:,} pickups lie in {self.run.month}", flush=True
+            )
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of a row group's size, so that small pieces do not make small row groups."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= ROW_GROUP:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)

@@ -1,0 +1,1 @@
+"""Targets, a month replaced as a whole: a folder each for Postgres, the bucket and BigQuery."""

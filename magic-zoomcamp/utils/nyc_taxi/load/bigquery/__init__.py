@@ -1,0 +1,1 @@
+"""A month from the bucket into BigQuery."""

@@ -1,0 +1,1 @@
+"""A month into the bucket: one object, and one object a day."""

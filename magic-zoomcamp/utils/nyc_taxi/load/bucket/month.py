@@ -1,0 +1,245 @@
+"""
+Months of trips as Parquet objects: one object a month, and one day's trips on demand.
+
+TLC's own column names, all canonical columns in every object, times in microseconds without a zone. Names depend on
+service and month only. The manifest travels in the Parquet footer, so that whoever finds the object knows its numbers.
+"""
+
+import json
+import re
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from google.api_core.exceptions import NotFound
+from google.cloud.storage import Blob, Bucket
+
+from nyc_taxi.catalog.services import Service
+from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished, UnknownName
+from nyc_taxi.load.bucket.objects import NewObject, scratch_folder, tail, upload
+from nyc_taxi.load.bucket.parquet import (
+    Encoder,
+    TripsWriter,
+    accepted,
+    free_unused,
+    malformed,
+    measure_stream,
+    rejected_schema,
+    to_schema,
+)
+from nyc_taxi.load.google import REQUEST_SECONDS, bucket_of, google_errors, retry
+from nyc_taxi.manifest import StagedFile, sums_agree
+from nyc_taxi.months import Month
+from nyc_taxi.settings import GoogleSettings
+from nyc_taxi.transform import rules
+
+MANIFEST_KEY = b"nyc_taxi.manifest"
+FOOTER_BYTES = 64 << 10
+"""Read at the first try; a big month's footer takes a second one."""
+LARGEST_FOOTER = 1 << 20
+PREFIX = re.compile(r"([\w-]+(/[\w-]+)*)?", re.ASCII)
+
+
+def month_object(service: Service, month: Month) -> str:
+    """Name of the object that holds a month's accepted trips."""
+    return f"trips/{service.name}/{service.name}_tripdata_{month}.parquet"
+
+
+def rejected_object(service: Service, month: Month) -> str:
+    """Name of the object that holds a month's rejected trips; absent when there are none."""
+    return f"trips_rejected/{service.name}/{service.name}_tripdata_{month}.parquet"
+
+
+def slice_object(day: date, prefix: str = "") -> str:
+    """Name of the object that holds the trips picked up on one day; UnknownName for a prefix that is no folder."""
+    if not PREFIX.fullmatch(prefix.strip("/")):
+        raise UnknownName(f"prefix {prefix!r} is no folder such as green or by_service/green: letters, digits, _ and -")
+    return f"{prefix.strip('/')}/{day:%Y/%m/%d}/daily-trips.parquet".removeprefix("/")
+
+
+def described(file: StagedFile) -> dict[str, str]:
+    """What an object tells of itself beside its content."""
+    return {
+        "service": file.service_name,
+        "month": file.month_text,
+        "origin": file.origin,
+        "trip_file_sha256": file.sha256,
+        "rules": ",".join(file.rules) or "none",
+    }
+
+
+def replace_month(file: StagedFile, google: GoogleSettings) -> None:
+    """
+    Replace the month's object, atomically; its rejected rows go to an object of their own just before it.
+
+    Raises CountsDisagree (nothing changed) if the rows or sums written are not those of the manifest, NotATripFile if
+    the staged file is gone, TargetUnavailable if the bucket cannot be reached or refuses, UnknownName if none is set.
+    """
+    file.check_conservation()
+    bucket = bucket_of(google)
+    where = f"gs://{bucket.name}/{month_object(file.service, file.month)}"
+    with google_errors(where, google), scratch_folder(file.staged) as folder:
+        kept, rejected = _write_files(file, folder)
+        about = described(file)
+        aside = bucket.blob(rejected_object(file.service, file.month))
+        if file.rows_rejected:
+            upload(bucket, NewObject(rejected, aside.name, about | {"rows": str(file.rows_rejected)}))
+        upload(
+            bucket, NewObject(kept, month_object(file.service, file.month), about | {"rows": str(file.rows_accepted)})
+        )
+        if not file.rows_rejected and aside.exists(timeout=REQUEST_SECONDS, retry=retry()):
+            with suppress(NotFound):  # another run was faster
+                aside.delete(timeout=REQUEST_SECONDS, retry=retry())
+        print(f"{where}: {file.rows_accepted:,} rows, {kept.stat().st_size / 1e6:,.1f} MB", flush=True)
+
+
+def write_slice(file: StagedFile, day: date, google: GoogleSettings, prefix: str = "") -> int:
+    """
+    Write the accepted trips of a month's file that were picked up on one day; return how many they are.
+
+    Raises NotATripFile when there are none, and CountsDisagree when the object holds another service's day.
+    """
+    bucket = bucket_of(google)
+    name = slice_object(day, prefix)
+    with google_errors(f"gs://{bucket.name}/{name}", google), scratch_folder(file.staged) as folder:
+        there = bucket.get_blob(name, timeout=REQUEST_SECONDS, retry=retry())
+        if there and (there.metadata or {}).get("service", file.service_name) != file.service_name:
+            raise CountsDisagree(
+                f"gs://{bucket.name}/{name} holds {there.metadata['service']} trips, which {file.service_name} would "
+                f"replace: set the variable prefix, such as {file.service_name}"
+            )
+        with TripsWriter(folder / "slice.parquet", file.service.schema, file.service.measures) as out:
+            for batch in accepted(file):
+                out.write(_picked_up_on(day, batch, file.service))
+        if not out.rows:
+            raise NotATripFile(
+                f"{file.url}: no accepted trip was picked up on {day}; gs://{bucket.name}/{name} is as it was"
+            )
+        upload(bucket, NewObject(folder / "slice.parquet", name, described(file) | {"rows": str(out.rows)}))
+    print(f"gs://{bucket.name}/{name}: {out.rows:,} rows", flush=True)
+    return out.rows
+
+
+def find_month(service: Service, month: Month, google: GoogleSettings) -> StagedFile:
+    """
+    The manifest of the month in the lake, its path the object's; reads the object's footer only.
+
+    Raises NotPublished when there is no such object, NotATripFile when it is no Parquet, has another schema, or belongs
+    to another service or month.
+    """
+    bucket = bucket_of(google)
+    where = f"gs://{bucket.name}/{month_object(service, month)}"
+    with google_errors(where, google):
+        metadata = _footer(_existing(bucket, service, month), where)
+    schema = metadata.schema.to_arrow_schema()
+    _refuse_other_schema(schema, service, where)
+    kept = (schema.metadata or {}).get(MANIFEST_KEY)
+    if not kept:
+        raise NotATripFile(f"{where} carries no manifest: another program wrote it; run api_to_gcs to replace it")
+    try:
+        file = replace(StagedFile.of_row(json.loads(kept)), path=where)
+    except (ValueError, TypeError, AttributeError):  # not JSON, or the fields of another version
+        raise NotATripFile(f"{where} carries a manifest of another form: run api_to_gcs to replace it") from None
+    if (file.service_name, file.month) != (service.name, month) or metadata.num_rows != file.rows_accepted:
+        raise NotATripFile(
+            f"{where} holds {metadata.num_rows:,} rows and says it is {file.service_name} {file.month} with "
+            f"{file.rows_accepted:,}: run api_to_gcs for {service.name} {month} to replace it"
+        )
+    return file
+
+
+def check_month(file: StagedFile, google: GoogleSettings) -> None:
+    """Raise CountsDisagree unless the lake holds the month that the manifest counts."""
+    found = find_month(file.service, file.month, google)
+    if (found.rows_accepted, found.sha256, found.rules) != (file.rows_accepted, file.sha256, file.rules):
+        raise CountsDisagree(
+            f"{found.path} holds {found.rows_accepted:,} rows of trip file {found.sha256[:12]}, the manifest "
+            f"{file.rows_accepted:,} of {file.sha256[:12]}: another run replaced the month"
+        )
+
+
+def measure_month(service: Service, month: Month, google: GoogleSettings) -> tuple[int, dict[str, float]]:
+    """
+    What the month's object really holds: rows, and the sum of each measure; reads only those columns.
+
+    Raises NotPublished and NotATripFile as find_month does.
+    """
+    bucket = bucket_of(google)
+    where = f"gs://{bucket.name}/{month_object(service, month)}"
+    with google_errors(where, google):
+        blob = _existing(bucket, service, month)
+        _refuse_other_schema(_footer(blob, where).schema.to_arrow_schema(), service, where)
+        # Of its own accord the client would fetch 40 MB wherever a column begins.
+        with blob.open("rb", chunk_size=FOOTER_BYTES, timeout=REQUEST_SECONDS, retry=retry()) as stream:
+            return measure_stream(pq.ParquetFile(stream), service)
+
+
+def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
+    """Accepted and rejected rows as two Parquet files, in one pass over the staged file."""
+    # Without what differs from machine to machine: the same month is the same bytes.
+    row = replace(file, path="", malformed_path="").to_row()
+    schema = file.service.schema.with_metadata({MANIFEST_KEY: json.dumps(row)})
+    aside = rejected_schema(file.service)
+    with ExitStack() as stack:
+        encoder = stack.enter_context(Encoder(threads=1))  # one file's row groups follow each other
+        kept = stack.enter_context(TripsWriter(folder / "kept.parquet", schema, file.service.measures, encoder))
+        rejected = stack.enter_context(TripsWriter(folder / "rejected.parquet", aside, (), encoder))
+        for passed, failed in (rules.split(batch, file.rules) for batch in file.batches()):
+            if len(passed):
+                kept.write(passed)
+            if len(failed):
+                rejected.write(to_schema(failed, aside))
+        for batch in malformed(file):
+            rejected.write(to_schema(batch, aside))
+    if (kept.rows, rejected.rows) != (file.rows_accepted, file.rows_rejected) or not sums_agree(kept.sums, file.sums):
+        raise CountsDisagree(
+            f"{file.service_name} {file.month}: {file.rows_accepted:,} accepted and {file.rows_rejected:,} rejected "
+            f"rows and sums {file.sums} expected, {kept.rows:,}, {rejected.rows:,} and {kept.sums} were written; "
+            f"nothing was changed: run the pipeline again"
+        )
+    free_unused()
+    return folder / "kept.parquet", folder / "rejected.parquet"
+
+
+def _picked_up_on(day: date, batch: pa.RecordBatch, service: Service) -> pa.RecordBatch:
+    start = datetime.combine(day, time())
+    pickup = batch[service.pickup]
+    return batch.filter(pc.and_(pc.greater_equal(pickup, start), pc.less(pickup, start + timedelta(days=1))))
+
+
+def _existing(bucket: Bucket, service: Service, month: Month) -> Blob:
+    name = month_object(service, month)
+    blob = bucket.get_blob(name, timeout=REQUEST_SECONDS, retry=retry())
+    if blob is None:
+        raise NotPublished(f"gs://{bucket.name}/{name} does not exist: run api_to_gcs for {service.name} {month} first")
+    return blob
+
+
+def _footer(blob: Blob, where: str) -> pq.FileMetaData:
+    """Read as little of an object as tells its schema; a Parquet file ends with its footer, its length and PAR1."""
+    end = tail(blob, FOOTER_BYTES)
+    needed = int.from_bytes(end[-8:-4], "little") + 8
+    if end[-4:] != b"PAR1" or needed > min(blob.size, LARGEST_FOOTER):
+        raise NotATripFile(f"{where} is no Parquet file (it ends with {end[-4:]!r}): run api_to_gcs to replace it")
+    try:
+        return pq.read_metadata(pa.BufferReader(end if needed <= len(end) else tail(blob, needed)))
+    except (pa.ArrowInvalid, OSError) as error:
+        said = " ".join(str(error).split())
+        raise NotATripFile(f"{where} has a damaged footer ({said}): run api_to_gcs to replace it") from None
+
+
+def _refuse_other_schema(schema: pa.Schema, service: Service, where: str) -> None:
+    if schema.equals(service.schema, check_metadata=False):
+        return
+    wanted, found = ({field.name: str(field.type) for field in each} for each in (service.schema, schema))
+    differing = [f"{name} is {found.get(name, 'missing')}" for name, kind in wanted.items() if found.get(name) != kind]
+    unknown = sorted(found.keys() - wanted.keys())
+    how = ", ".join([*differing, *unknown][:5]) or "another order, or columns that must not be null"
+    raise NotATripFile(
+        f"{where} has not the columns of {service.name} ({how}): another program "
+        f"wrote it, or an older version; run api_to_gcs to replace it"
+    )

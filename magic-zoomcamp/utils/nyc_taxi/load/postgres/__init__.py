@@ -1,0 +1,1 @@
+"""A month into Postgres."""

@@ -1,0 +1,64 @@
+"""Connections to Postgres whose errors say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from nyc_taxi.errors import StorageFull, TargetUnavailable
+from nyc_taxi.settings import PostgresSettings
+
+CONNECT_SECONDS = 10
+DISK_FULL = "53100"
+ADVICE = {
+    "No space left on device": "its disk is full: make room there and run again",
+    "password authentication failed": "the password is wrong: check POSTGRES_USER and POSTGRES_PASSWORD",
+    "no password supplied": "no password was given: set POSTGRES_PASSWORD",
+    "no pg_hba.conf entry": "the server lets this user in from elsewhere only: check its pg_hba.conf",
+    "Connection refused": "nothing listens there: start the server (make up), or check POSTGRES_HOST and POSTGRES_PORT",
+    "could not translate host name": "there is no such host: check POSTGRES_HOST",
+    "timeout expired": "it does not answer: check POSTGRES_HOST and the firewall",
+    'FATAL: database "': "there is no such database: check POSTGRES_DBNAME",
+    **dict.fromkeys(
+        ("terminating connection", "server closed the connection", "the database system is"),
+        "the server stopped in the middle; what was not committed is undone: start it and run again",
+    ),
+    **dict.fromkeys(
+        ("permission denied", "must be owner"),
+        "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
+    ),
+    "other objects depend on it": "a view uses the old table, which is as it was: drop the view and run again",
+    "lock timeout": "a reader kept the table for minutes: end its transaction and run again",
+}
+"""What to do, by a sign in the server's message, whose white space is folded."""
+
+
+@contextmanager
+def connect(settings: PostgresSettings) -> Iterator[Connection]:
+    """
+    A connection in a transaction: what was not committed is rolled back at the end.
+
+    Raises StorageFull or TargetUnavailable in the place of the driver's errors, with one line that names the server,
+    the user, what to do and what the server said; never the password.
+    """
+    try:
+        connection = psycopg2.connect(
+            host=settings.host,
+            port=settings.port,
+            dbname=settings.dbname,
+            user=settings.user,
+            password=settings.password,
+            connect_timeout=CONNECT_SECONDS,
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
+    except psycopg2.Error as error:
+        text = " ".join(str(error).split())
+        advice = next((advice for sign, advice in ADVICE.items() if sign in text), "")
+        said = text.replace(settings.password, "***") if settings.password else text
+        kind = StorageFull if error.pgcode == DISK_FULL else TargetUnavailable
+        where = f"Postgres at {settings.where} as {settings.user}"
+        raise kind(f"{where}: {advice} [{said}]" if advice else f"{where}: {said}") from None

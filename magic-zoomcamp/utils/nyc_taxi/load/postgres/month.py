@@ -1,0 +1,139 @@
+"""
+One month into Postgres: copied beside the table, then swapped in as its partition in one transaction.
+
+Readers see the old month or the new one, and wait for the swap only. Whatever interrupts a load leaves the old month.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from psycopg2.extensions import cursor as Cursor
+
+from nyc_taxi.catalog.services import Service
+from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.load.postgres import audit
+from nyc_taxi.load.postgres.binary_copy import copy_batches
+from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.locks import advisory_lock, with_lock_timeout
+from nyc_taxi.load.postgres.tables import Table, ensure_tables, tables_of
+from nyc_taxi.manifest import StagedFile, sums_agree
+from nyc_taxi.months import Month
+from nyc_taxi.settings import PostgresSettings
+from nyc_taxi.streams import Spool
+from nyc_taxi.transform import rules
+
+
+def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
+    """
+    Replace the file's month in its service's tables, atomically, with the audit row.
+
+    Raises CountsDisagree (nothing changed) if the rows written are not those counted in the manifest,
+    NotATripFile if the staged file is gone, TargetUnavailable or StorageFull if the server cannot be reached, refuses
+    or is full.
+    """
+    file.check_conservation()
+    started = time.monotonic()
+    tables = tables_of(file.service, settings.schema)
+    with connect(settings) as connection, connection.cursor() as cursor:
+        with_lock_timeout(cursor, settings.schema, lambda: ensure_tables(cursor, settings.schema))
+        connection.commit()
+        advisory_lock(cursor, f"{tables[0].full_name} {file.month}")
+        for table in tables:
+            _create(cursor, table, file.month)
+        _copy(cursor, *tables, file)
+        with_lock_timeout(cursor, tables[0].full_name, lambda: _swap(cursor, file.month, tables))
+        load = audit.Load(file, tables[0].full_name, time.monotonic() - started)
+        audit.record(cursor, settings.schema, load)
+        connection.commit()
+    said = f"{file.rows_accepted:,} rows in {load.seconds:.1f} s, {file.rows_rejected:,} set aside"
+    print(f"{load.target} {file.month}: {said}", flush=True)
+    return load
+
+
+def measure_month(service: Service, month: Month, settings: PostgresSettings) -> tuple[int, int, dict[str, float]]:
+    """What Postgres holds of a month: rows, rejected rows, and the sum of each of the service's measures."""
+    kept, rejected = tables_of(service, settings.schema)
+    day = f"DATE '{month.first_day}'"
+    sums = "".join(f", coalesce(sum({name.lower()}), 0)::double precision" for name in service.measures)
+    with connect(settings) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*){sums} FROM {kept.full_name} WHERE file_month = {day}")
+        rows, *totals = cursor.fetchone() or ()
+        cursor.execute(f"SELECT count(*) FROM {rejected.full_name} WHERE file_month = {day}")
+        (rows_rejected,) = cursor.fetchone() or ()
+    return rows, rows_rejected, dict(zip(service.measures, totals, strict=True))
+
+
+def check_month(file: StagedFile, settings: PostgresSettings) -> None:
+    """Raise CountsDisagree unless Postgres holds exactly the rows and sums that the manifest counts."""
+    rows, rows_rejected, sums = measure_month(file.service, file.month, settings)
+    expected = (file.rows_accepted, file.rows_rejected)
+    if (rows, rows_rejected) != expected or not sums_agree(sums, file.sums):
+        raise CountsDisagree(
+            f"{file.service_name} {file.month}: the manifest has {expected} rows accepted and rejected and sums "
+            f"{file.sums}, Postgres {(rows, rows_rejected)} and {sums}: another run replaced the month, or rows "
+            f"were changed by hand"
+        )
+
+
+def _create(cursor: Cursor, table: Table, month: Month) -> None:
+    """
+    A table for the month that no reader knows yet.
+
+    Made in this transaction, it needs no write-ahead log. It takes no lock on the partitioned table: readers and the
+    loads of other months go on.
+    """
+    day = f"DATE '{month.first_day}'"
+    cursor.execute(
+        f"CREATE TABLE {table.new(month)} ({table.column_list()}, file_month date NOT NULL DEFAULT {day}, "
+        f"CONSTRAINT one_month CHECK (file_month = {day}))"
+    )
+
+
+def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> None:
+    """Copy the accepted rows, then the rejected ones, into the new tables; the staged file is read once."""
+    with Spool(file.staged.parent) as spool:
+        rows = copy_batches(cursor, kept.new(file.month), _accepted(file, spool))
+        rows_rejected = copy_batches(cursor, rejected.new(file.month), spool.batches())
+        rows_rejected += copy_batches(cursor, rejected.new(file.month), _malformed(file))
+    if (rows, rows_rejected) != (file.rows_accepted, file.rows_rejected):
+        raise CountsDisagree(
+            f"{file.service_name} {file.month}: {file.rows_accepted:,} accepted and "
+            f"{file.rows_rejected:,} rejected rows expected, {rows:,} and {rows_rejected:,} were copied; "
+            f"nothing was changed: run the pipeline again"
+        )
+    for table in (kept, rejected):
+        index = table.new(file.month).split(".")[1]
+        cursor.execute(f"CREATE INDEX {index}_pickup ON {table.new(file.month)} USING brin ({table.pickup})")
+
+
+def _accepted(file: StagedFile, spool: Spool) -> Iterator[pa.RecordBatch]:
+    """Stream the accepted rows, and lay the rejected ones aside. Columns that the month does not have are left out."""
+    for batch in file.batches(list(file.columns)):
+        accepted, rejected = rules.split(batch, file.rules)
+        if len(rejected):
+            spool.add(rejected)
+        if len(accepted):
+            yield accepted
+
+
+def _malformed(file: StagedFile) -> Iterator[pa.RecordBatch]:
+    if file.malformed_path:
+        yield from (
+            pq.read_table(file.malformed_path).rename_columns(["source_row", "source_text", "reason"]).to_batches()
+        )
+
+
+def _swap(cursor: Cursor, month: Month, tables: Sequence[Table]) -> None:
+    """Put the new tables in the place of the month's old partitions."""
+    cursor.execute(f"LOCK TABLE {', '.join(table.full_name for table in tables)} IN ACCESS EXCLUSIVE MODE")
+    for table in tables:
+        name = table.partition(month).split(".")[1]
+        cursor.execute(f"DROP TABLE IF EXISTS {table.partition(month)}")
+        cursor.execute(f"ALTER TABLE {table.new(month)} RENAME TO {name}")
+        cursor.execute(f"ALTER INDEX {table.new(month)}_pickup RENAME TO {name}_pickup")
+        cursor.execute(
+            f"ALTER TABLE {table.full_name} ATTACH PARTITION {table.partition(month)} "
+            f"FOR VALUES IN ('{month.first_day}')"
+        )

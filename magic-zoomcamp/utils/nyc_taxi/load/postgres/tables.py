@@ -1,0 +1,102 @@
+"""The tables of the services in Postgres: partitioned by month, made where they are missing."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor
+
+from nyc_taxi.catalog.services import REAL, SERVICES, SMALL, TEXT, TIME, WHOLE, Service
+from nyc_taxi.load.postgres import audit
+from nyc_taxi.months import Month
+
+TYPES = {
+    SMALL: "integer",
+    WHOLE: "bigint",
+    REAL: "double precision",
+    TEXT: "text",
+    TIME: "timestamp",
+    pa.date32(): "date",
+}
+REJECTED_COLUMNS = {"reason": TEXT, "source_row": WHOLE, "source_text": TEXT}
+"""Why a row was rejected and, for one that could not be parsed, its place in the trip file and its text."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A partitioned table of months, with its canonical columns in Postgres' types."""
+
+    schema: str
+    name: str
+    columns: dict[str, pa.DataType]
+    pickup: str
+
+    @property
+    def full_name(self) -> str:
+        """schema.name."""
+        return f"{self.schema}.{self.name}"
+
+    def partition(self, month: Month) -> str:
+        """schema.name of the month's partition."""
+        return f"{self.full_name}_{month.year:04d}_{month.number:02d}"
+
+    def new(self, month: Month) -> str:
+        """schema.name of the table that becomes the month's partition."""
+        return f"{self.partition(month)}_new"
+
+    def column_list(self) -> str:
+        """The columns with their types, for CREATE TABLE."""
+        return ", ".join(f"{name} {TYPES[kind]}" for name, kind in self.columns.items())
+
+
+def tables_of(service: Service, schema: str) -> tuple[Table, Table]:
+    """The table of accepted rows and that of rejected ones. Lower case, so that SQL needs no quotes."""
+    columns = {name.lower(): kind for name, kind, _ in service.columns}
+    pickup = service.pickup.lower()
+    return (
+        Table(schema, service.table, columns, pickup),
+        Table(schema, f"{service.table}_rejected", columns | REJECTED_COLUMNS, pickup),
+    )
+
+
+def ensure_tables(cursor: Cursor, schema: str) -> None:
+    """Create what is missing for any service, and add the columns that TLC added since."""
+    tables = [table for service in SERVICES.values() for table in tables_of(service, schema)]
+    complete = all(set(table.columns) <= _column_names(cursor, table) for table in tables)
+    if complete and audit.is_current(cursor, schema):
+        return
+    ensure_schema(cursor, schema)
+    audit.ensure(cursor, schema)
+    for table in tables:
+        _ensure_table(cursor, table)
+
+
+def ensure_schema(cursor: Cursor, schema: str) -> None:
+    """
+    Create the schema if it is missing.
+
+    One process at a time until its transaction ends: two that find a schema or a table missing would both create it.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi tables', 0))")
+    cursor.execute("SELECT to_regnamespace(%s) IS NOT NULL", (schema,))
+    # Asked first: the statement takes the right to create schemas even where there is nothing to create.
+    if cursor.fetchone() == (False,):
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+
+
+def _ensure_table(cursor: Cursor, table: Table) -> None:
+    cursor.execute(
+        f"CREATE TABLE IF NOT EXISTS {table.full_name} ({table.column_list()}, file_month date NOT NULL) "
+        f"PARTITION BY LIST (file_month)"
+    )
+    for name in table.columns.keys() - _column_names(cursor, table):
+        cursor.execute(f"ALTER TABLE {table.full_name} ADD COLUMN {name} {TYPES[table.columns[name]]}")
+    cursor.execute(f"CREATE INDEX IF NOT EXISTS {table.name}_pickup ON {table.full_name} USING brin ({table.pickup})")
+
+
+def _column_names(cursor: Cursor, table: Table) -> set[str]:
+    """The columns that the table has, none when it does not exist; from the catalog, which takes no lock on it."""
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (table.full_name,),
+    )
+    return {name for (name,) in cursor.fetchall()}

@@ -1,0 +1,61 @@
+"""Whether every target holds the same month: each is asked what it really has, and none is believed on its word."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from nyc_taxi.catalog.services import Service
+from nyc_taxi.load.bigquery import month as bigquery
+from nyc_taxi.load.bucket import days
+from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.postgres import month as postgres
+from nyc_taxi.manifest import StagedFile, sums_agree
+from nyc_taxi.months import Month
+from nyc_taxi.settings import Settings
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one place has of a month."""
+
+    where: str
+    rows: int
+    sums: dict[str, float]
+    """Per measure of the service, in its own unit."""
+
+
+def of_manifest(file: StagedFile) -> Held:
+    """What a manifest counts."""
+    return Held("manifest", file.rows_accepted, dict(file.sums))
+
+
+def measure_targets(service: Service, month: Month, settings: Settings) -> list[Held]:
+    """
+    What Postgres, the month's object, its day partitions and BigQuery hold, in this order.
+
+    The month's object is read again, Postgres and BigQuery count and sum; the day partitions were counted one by one
+    when they were written. Raises what the targets raise when one cannot be reached or lacks the month.
+    """
+    google = settings.google
+    rows, _, sums = postgres.measure_month(service, month, settings.postgres)
+    in_days = days.measure_month(service, month, google)
+    return [
+        Held(f"Postgres {settings.postgres.schema}.{service.table}", rows, sums),
+        Held(f"GCS {bucket.month_object(service, month)}", *bucket.measure_month(service, month, google)),
+        Held(f"GCS {days.day_object(service, month, '*')}", *in_days[:2]),
+        Held(f"BigQuery {google.dataset}.{service.table}", *bigquery.measure_month(service, month, google)),
+    ]
+
+
+def all_agree(held: list[Held]) -> bool:
+    """Whether each holds the rows and the sums of the first."""
+    first = held[0]
+    return first.rows > 0 and all(each.rows == first.rows and sums_agree(each.sums, first.sums) for each in held)
+
+
+def to_frame(held: list[Held]) -> pd.DataFrame:
+    """One row per place: where, rows, a column per sum, and whether it agrees with the first one."""
+    agrees = [all_agree([held[0], each]) for each in held]
+    columns = {"where": [each.where for each in held], "rows": [each.rows for each in held]}
+    sums = {f"sum of {name}": [each.sums[name] for each in held] for name in held[0].sums}
+    return pd.DataFrame(columns | sums | {"agrees": agrees})

@@ -1,0 +1,1 @@
+"""What concerns runs: sensors, freshness, many months, failures, retention."""

@@ -1,0 +1,1 @@
+"""A month as a page, as charts, and as previews in Mage's editor."""

@@ -1,0 +1,128 @@
+"""One page about a month of trips, in one file: numbers, charts, and what became of the rows."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from nyc_taxi.catalog.services import DRIVER_PAY, TOTAL
+from nyc_taxi.errors import CountsDisagree, StorageFull
+from nyc_taxi.extract.zones import Zone, taxi_zones, zone_list_url
+from nyc_taxi.manifest import Manifest, StagedFile
+from nyc_taxi.report.charts import ACCENTS, WEEKDAYS
+from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month
+from nyc_taxi.report.pictures import Picture, pictures
+from nyc_taxi.settings import Settings
+
+TITLES = {
+    "yellow": "Yellow taxi trips",
+    "green": "Green taxi trips",
+    "fhv": "For-hire vehicle trips",
+    "fhvhv": "High-volume for-hire trips",
+}
+PAGE = "trip_report.html"
+COUNT = re.compile(r'<data id="(rows_\w+)" value="(\d+)">')
+"""How the page marks a number of rows that the manifest counts too."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page on disk, and the manifest's numbers of rows, which it must tell too."""
+
+    service: str
+    month: str
+    rows_read: int
+    rows_accepted: int
+    rows_rejected: int
+    path: str
+    bytes: int
+
+
+def write_reports(manifest: Manifest, settings: Settings) -> pd.DataFrame:
+    """
+    Write a page for each file of the manifest and say where it is; one row per page, the fields of `Report`.
+
+    Raises what `taxi_zones` and `count_month` raise, and StorageFull; an earlier page then stays as it was.
+    """
+    zones, written = taxi_zones(settings), []
+    for file in manifest.files:
+        written.append(write_report(file, zones, zone_list_url(settings), settings.reports_dir))
+        print(f"{file.service_name} {file.month}: the report is at {written[-1].path}", flush=True)
+    return pd.DataFrame(map(asdict, written), columns=[field.name for field in fields(Report)])
+
+
+def write_report(file: StagedFile, zones: Mapping[int, Zone], zones_url: str, reports_dir: Path) -> Report:
+    """Write `<service>/<month>/trip_report.html`, its charts as PNG beside it; each appears whole, the page last."""
+    numbers = count_month(file)
+    charts = pictures(numbers, zones)
+    page = _render(numbers, charts, zones, zones_url).encode()
+    folder = reports_dir / file.service_name / str(file.month)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for chart in charts.values():
+            _replace(folder / f"{chart.name}.png", chart.png)
+        _replace(folder / PAGE, page)
+    except OSError as error:
+        raise StorageFull(
+            f"{file.service_name} {file.month}: cannot write to {folder} "
+            f"({os.strerror(error.errno) if error.errno else error}): make room there or set REPORTS_DIR"
+        ) from None
+    counts = (file.rows_read, file.rows_accepted, file.rows_rejected)
+    return Report(file.service_name, str(file.month), *counts, path=str(folder / PAGE), bytes=len(page))
+
+
+def check_reports(written: pd.DataFrame) -> None:
+    """Raise CountsDisagree unless every page is there and tells the manifest's numbers of rows."""
+    for row in written.to_dict("records"):
+        page = Path(row["path"])
+        told = {name: int(value) for name, value in COUNT.findall(page.read_text())} if page.exists() else {}
+        counted = {str(name): int(value) for name, value in row.items() if str(name).startswith("rows_")}
+        if told != counted:
+            raise CountsDisagree(f"{page} tells {told or 'nothing'}, the manifest counts {counted}: run again")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _render(numbers: ReportNumbers, charts: Mapping[str, Picture], zones: Mapping[int, Zone], zones_url: str) -> str:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    file = numbers.file
+    return templates.get_template(PAGE).render(
+        title=f"{TITLES[file.service_name]}, {file.month.first_day:%B %Y}",
+        accent=ACCENTS[file.service_name],
+        weekdays=WEEKDAYS,
+        TOTAL=TOTAL,
+        DRIVER_PAY=DRIVER_PAY,
+        file=file,
+        numbers=numbers,
+        calendar=numbers.calendar,
+        quality=numbers.quality,
+        accepted=numbers.outcome[0][1],
+        rejected=numbers.outcome[1:],
+        charts=charts,
+        zones={"Pickups": busiest_zones(numbers.pickups, zones), "Drop-offs": busiest_zones(numbers.dropoffs, zones)},
+        zones_url=zones_url,
+        share=_share,
+    )
+
+
+def _share(rows: int, of: int) -> str:
+    """A part of all in percent; a small one is told as such, not as nothing."""
+    part = rows / max(of, 1)
+    return "< 0.1%" if 0 < part < 0.001 else f"{part:.1%}"

@@ -1,0 +1,1 @@
+"""Named rules: rows accepted and rejected."""

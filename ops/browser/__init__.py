@@ -1,0 +1,1 @@
+"""Mage's pages in a real browser."""

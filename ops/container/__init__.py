@@ -1,0 +1,1 @@
+"""The start of a container, on this machine and on Cloud Run."""

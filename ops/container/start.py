@@ -1,0 +1,236 @@
+"""
+The start of a container: checks, the project from git, and then Mage in the place of this process.
+
+Usage: python -m ops.container.start [[--job] COMMAND ...]
+
+Without a command, Mage's server. With one, that command in the environment of the server beside it, for example
+`docker compose exec magic python -m ops.container.start mage run magic-zoomcamp api_to_postgres --test`. With --job,
+that command in a container of its own, which gets the project itself: the jobs of `load_many` start so, by
+/app/run_app.sh.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from ops.container import google
+from ops.container.git_remote import Remote, remote_of
+from ops.container.git_sync import Checkout
+from ops.container.production import is_on_cloud_run, is_production, refusals
+from ops.errors import LocalStackError, StartRefused
+from ops.mage import triggers_on
+from ops.mage.git_filter import install_git_filter
+from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
+from ops.mage.server import PROGRAM, QUIET, metadata_url
+from ops.paths import PROJECT, ROOT, local_dir
+
+PORT = "6789"
+DATABASE_SECONDS = 60
+ALWAYS = {
+    **QUIET,
+    "DISABLE_AUTO_BROWSER_OPEN": "1",
+    "DISABLE_TERMINAL": "1",
+    "HIDE_API_TRIGGER_TOKEN": "1",
+    "REQUIRE_USER_AUTHENTICATION": "1",
+}
+"""What every server has, unless its environment says otherwise."""
+# Code comes from git or with the image: an edit in the web UI of a production server would be lost.
+IN_PRODUCTION = {"DISABLE_NOTEBOOK_EDIT_ACCESS": "1"}
+WITH_GIT = {
+    "GIT_ENABLE_GIT_INTEGRATION": "1",
+    "GIT_SYNC_ON_START": "0",  # done here, where it can be seen to work
+    # Mage calls pip after every sync. What is installed stays; what is missing needs a new image, not a download.
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INDEX": "1",
+    "PIP_QUIET": "1",
+}
+# Mage would write the token into the repository's address; git has it from `Remote.environment`.
+NOT_FOR_MAGE = ("GIT_ACCESS_TOKEN", "GIT_KNOWN_HOSTS", "GIT_SSH_PRIVATE_KEY")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What to run, where, in which environment."""
+
+    command: list[str]
+    project: Path
+    env: dict[str, str]
+
+
+def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False) -> Start:
+    """
+    Make everything ready for the server, for a command beside it, or for one alone (`job`).
+
+    StartRefused with a line per thing to fix.
+    """
+    # Compose hands over every line of .env; an empty one means that nothing is set.
+    env = {name: value for name, value in given.items() if value}
+    if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:
+        env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
+    if found := refusals(env):
+        raise StartRefused("\n".join(found))
+    production, serves = is_production(env), not command
+    data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
+    home = data / "home"  # whoever we are, this is ours to write
+    home.mkdir(parents=True, exist_ok=True)
+    env |= {"HOME": str(home), "STAGING_DIR": env.get("STAGING_DIR") or str(data / "staging")}
+    env = {**ALWAYS, **(IN_PRODUCTION if production else {}), "REPORTS_DIR": str(data / "reports"), **env}
+    if not production:
+        _own_secrets(env)
+    remote = remote_of(env)
+    project = _from_git(remote, env, home, serves=serves, alone=job) if remote else _from_image(env)
+    project = _writable(project, data, anew=serves)
+    # Before the library that came with the image: the project's own is the one its blocks were written for.
+    env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
+    google.choose(env, data)
+    env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
+    return Start(command or _server(env, project), project, env)
+
+
+def _server(env: Mapping[str, str], project: Path) -> list[str]:
+    """The command of Mage's server, once its database agrees with the environment and the project."""
+    database = env["MAGE_DATABASE_CONNECTION_URL"]
+    owner = Owner(env["DEFAULT_OWNER_EMAIL"], env["DEFAULT_OWNER_PASSWORD"], env["JWT_SECRET"])
+    if not is_production(env):  # there people change it in the web UI, and the next start must not take that back
+        renew_password(database, owner)
+    for line in triggers_on.lost(database, project):
+        say(f"WARNING {line}")
+    return [*PROGRAM, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
+
+
+def say(line: str) -> None:
+    """One line of the container's log."""
+    print(line, flush=True)
+
+
+def _split(path: str | None) -> list[str]:
+    return [part for part in (path or "").split(os.pathsep) if part]
+
+
+def _own_secrets(env: dict[str, str]) -> None:
+    """The sign-in of a server on one's own machine: made at the first start, kept with Mage's data, said once."""
+    env.setdefault("DEFAULT_OWNER_EMAIL", EMAIL)
+    env.setdefault("DEFAULT_OWNER_USERNAME", "owner")
+    env.setdefault("MAGE_PUBLIC_HOST", f"http://localhost:{env.get('MAGE_HOST_PORT', PORT)}")
+    named = "DEFAULT_OWNER_PASSWORD"
+    if "DEFAULT_OWNER_PASSWORD" not in env:
+        path = local_dir() / "owner.password"
+        first = not path.exists()
+        env["DEFAULT_OWNER_PASSWORD"] = kept_secret(path.name)
+        named = env["DEFAULT_OWNER_PASSWORD"] if first else f"the password of {path}"
+    say(f"{env['MAGE_PUBLIC_HOST']}  sign in as {env['DEFAULT_OWNER_EMAIL']} with {named}")
+    if "JWT_SECRET" not in env:
+        env["JWT_SECRET"] = kept_secret("jwt.secret")
+
+
+def _from_git(remote: Remote, env: dict[str, str], home: Path, *, serves: bool, alone: bool) -> Path:
+    """The project in a checkout of the remote, which `env` then lets Mage follow; who is alone takes what is there."""
+    folder = Path(env.get("GIT_REPO_PATH") or home.parent / "repository").resolve()
+    for name in NOT_FOR_MAGE:
+        env.pop(name, None)
+    for_git = remote.environment(home, folder)
+    env.setdefault("GIT_SYNC_ON_PIPELINE_RUN", "1")
+    env |= {**WITH_GIT, **for_git, "GIT_REPO_PATH": str(folder), "GIT_BRANCH": remote.branch}
+    env |= {"GIT_AUTH_TYPE": "ssh" if remote.uses_ssh else "https", "GIT_REPO_LINK": remote.link}
+    project = folder / PROJECT.name
+    if serves or (alone and not project.is_dir()):
+        remote.prepare(home)
+        # On Cloud Run every start is a first one: a remote that is away for a while must not take the server with it.
+        Checkout(folder, remote, env, PROJECT if is_on_cloud_run(env) else None).sync(say)
+        install_git_filter(project)
+        _warn_of_requirements(folder / "requirements.txt", ROOT / "requirements.txt")
+    elif not project.is_dir():
+        raise StartRefused(f"{project} is not there: start the server first, which clones it")
+    return project
+
+
+def _from_image(env: dict[str, str]) -> Path:
+    """The project beside this program; Mage shall not look for a repository there."""
+    for name in [name for name in env if name.startswith("GIT_")]:
+        del env[name]
+    return PROJECT
+
+
+def _warn_of_requirements(wanted: Path, installed: Path) -> None:
+    """Packages are the image's: say so when the repository asks for others."""
+    if not wanted.exists() or not installed.exists() or _digest(wanted) == _digest(installed):
+        return
+    asked, here = (
+        dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", path.read_text(), re.MULTILINE)) for path in (wanted, installed)
+    )
+    changes = [
+        f"{name} {here.get(name, 'missing')} -> {asked.get(name, 'gone')}"
+        for name in sorted(asked.keys() | here.keys())
+        if asked.get(name) != here.get(name)
+    ]
+    listed = ", ".join(changes) or "only hashes or comments"
+    say(f"WARNING requirements.txt changed since this image was built ({listed}): build and deploy a new image")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _writable(project: Path, data: Path, *, anew: bool) -> Path:
+    """The project, or a copy of one that may only be read: Mage does not start without writing into its project."""
+    if os.access(project, os.W_OK):
+        return project
+    copy = data / "project" / project.name
+    if anew or not copy.exists():
+        shutil.rmtree(copy, ignore_errors=True)
+        # A file that may not be written there may be here: modes are not taken over.
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
+        copy.chmod(0o755)
+        say(
+            f"WARNING {project} is of user {project.stat().st_uid} and cannot be written by user {os.getuid()}: Mage "
+            "works on a copy, and what its web UI saves is gone with the next start. Put MAGE_UID=<the owner's id> "
+            "into .env"
+        )
+    return copy
+
+
+def _database(env: Mapping[str, str]) -> str:
+    """Where Mage keeps its metadata; a file beside its data when no Postgres is named."""
+    if not env.get("MAGE_DATABASE_CONNECTION_URL") and not env.get("POSTGRES_HOST"):
+        return f"sqlite:///{env['MAGE_DATA_DIR']}/mage-ai.db"
+    values = {"POSTGRES_PORT": "5432", "POSTGRES_DBNAME": "mage", "POSTGRES_USER": "mage", **env}
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while True:
+        try:
+            return metadata_url(values)
+        except psycopg2.OperationalError as error:
+            said = " ".join(str(error).split())
+            if "authentication failed" in said:
+                raise StartRefused(
+                    f"Postgres refuses user {values['POSTGRES_USER']}: {said}. Its password is that of its first "
+                    "start: set POSTGRES_PASSWORD to that one again, or change it there (ALTER USER)"
+                ) from None
+            if time.monotonic() > deadline:
+                raise StartRefused(f"Postgres does not answer: {said}. Start it, or correct POSTGRES_HOST") from None
+            time.sleep(1)
+
+
+def main() -> int:
+    """Become Mage, or the command, and never return; 1 with a line per reason when that must not be."""
+    try:
+        command = sys.argv[1:]
+        job = command[:1] == ["--job"]
+        start = prepared(os.environ, command[1:] if job else command, job=job)
+        os.chdir(start.project.parent)
+        os.execvpe(start.command[0], start.command, start.env)  # noqa: S606  # no shell, and nothing to come back to
+    except (StartRefused, LocalStackError) as refused:
+        for line in str(refused).splitlines():
+            print(f"REFUSED  {line}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""
+BigQuery on this machine: the pip package bqemulator (REST over DuckDB), with what it lacks patched in.
+
+With the emulators' own Python (see ops/stack/google.py): python -m ops.emulators.bigquery FOLDER PORT GCS [ADDRESS]
+
+Tables are in FOLDER/bqemulator.duckdb; gs:// names files of the Cloud Storage emulator's folder. Every patch below says
+what it is for. Limits: no time travel, no extensions of DuckDB (GEOGRAPHY, Avro), no `INSERT ROW` in MERGE, no ASSERT;
+options of CREATE TABLE other than partitioning, clustering and description are forgotten.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlglot
+from bqemulator import server as composition
+from bqemulator.api.app import create_app
+from bqemulator.api.routes import jobs, tables, upload
+from bqemulator.catalog import ddl_sync
+from bqemulator.catalog.models import Clustering, TableMeta, TimePartitioning
+from bqemulator.config import LogLevel, PersistenceMode, Settings
+from bqemulator.domain.errors import (
+    InvalidQueryError,
+    UnsupportedFeatureError,
+    ValidationError,
+)
+from bqemulator.jobs import executor
+from bqemulator.scripting.exceptions import ScriptRaise
+from bqemulator.storage.engine import DuckDBEngine
+from bqemulator.storage.sql_identifiers import quoted_table_ref
+from bqemulator.versioning.snapshots import SnapshotManager
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlglot import exp
+
+from ops.emulators.bigquery_load import Resource, known_dataset, load, load_or_explain, refuse_repeated, resolve_uri
+
+HOST = "127.0.0.1"
+MEMORY = "1GB"
+"""What DuckDB may take; more goes to a file beside the tables."""
+
+LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+
+
+class Engine(DuckDBEngine):
+    """DuckDB within bounds, and without an extension that would be downloaded: this machine may be offline."""
+
+    def _load_spatial(self) -> None:
+        self.connection.execute(f"SET memory_limit = '{MEMORY}'")
+        self.connection.execute("SET preserve_insertion_order = false")  # BigQuery promises none; a load needs less
+
+    def fetch_arrow(self, sql: str, parameters: Any = None) -> pa.Table:
+        """Run a statement; a MERGE that matches nothing as a DELETE and an INSERT, in one transaction."""
+        statements = without_join(sql) if not parameters else []
+        if not statements:
+            return super().fetch_arrow(sql, parameters)
+        self.execute("BEGIN TRANSACTION")
+        try:
+            changed = sum(row[0] for statement in statements for row in self.execute(statement).fetchall())
+            self.execute("COMMIT")
+        except BaseException:
+            self.execute("ROLLBACK")
+            raise
+        return pa.table({"Count": [changed]})
+
+    def session(self) -> duckdb.DuckDBPyConnection:
+        """A connection for another thread, with its own transactions."""
+        connection = self.connection.cursor()
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+
+def without_join(sql: str) -> list[str]:
+    """
+    The DELETE and INSERT statements that a `MERGE .. ON FALSE` amounts to; none for any other statement.
+
+    DuckDB would compare every row of the one table with every row of the other: 40 s for two of 100,000 rows.
+    """
+    if not re.search(r"^\s*MERGE\b.*\bON\s+\(?FALSE\b", sql, re.IGNORECASE | re.DOTALL):
+        return []
+    merge = sqlglot.parse_one(sql, read="duckdb")
+    target, source = merge.this, merge.args["using"]
+    if merge.args["on"].sql().upper() != "FALSE" or target.name in {table.name for table in source.find_all(exp.Table)}:
+        return []
+    deletes, inserts = [], []
+    for when in merge.args["whens"].expressions:
+        then, condition = when.args["then"], when.args.get("condition") or exp.true()
+        where = f"WHERE {condition.sql('duckdb')}"
+        if when.args.get("source") and then.name.upper() == "DELETE":
+            deletes.append(f"DELETE FROM {target.sql('duckdb')} {where}")
+        elif not when.args.get("source") and isinstance(then, exp.Insert) and then.expression:
+            columns, values = (
+                ", ".join(part.sql("duckdb") for part in tuple_.expressions) for tuple_ in (then.this, then.expression)
+            )
+            table = exp.table_(target.this, db=target.args.get("db"), catalog=target.args.get("catalog"))
+            into = f"{table.sql('duckdb')} ({columns})"
+            inserts.append(f"INSERT INTO {into} SELECT {values} FROM {source.sql('duckdb')} {where}")
+        else:
+            return []
+    return deletes + inserts
+
+
+class Server(composition.EmulatorServer):
+    """The package's server with our engine."""
+
+    def __init__(self, settings: Settings) -> None:
+        composition.DuckDBEngine = Engine
+        composition.create_app = app_of_4xx
+        super().__init__(settings)
+
+    @property
+    def context(self) -> Any:
+        """Catalog, engine and clock, once it has started."""
+        return self._context
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+def app_of_4xx(context: Any) -> FastAPI:
+    """The package's routes; what DuckDB or Python refuse is the caller's error: clients repeat after a 5xx."""
+    app = create_app(context)
+
+    async def refuse(_: Request, error: Exception) -> JSONResponse:
+        known = ValidationError(f"{type(error).__name__}: {error}")
+        return JSONResponse(status_code=known.http_status, content=known.to_bigquery_error())
+
+    for kind in (duckdb.Error, ValueError, LookupError, TypeError):
+        app.add_exception_handler(kind, refuse)
+    UnsupportedFeatureError.http_status = 400
+    return app
+
+
+_run_script = executor._run_script
+
+
+async def run_script(*arguments: Any, **named: Any) -> Any:
+    """RAISE in a script is a 400: it would be a 500."""
+    try:
+        return await _run_script(*arguments, **named)
+    except ScriptRaise as error:
+        raise InvalidQueryError(error.message) from error
+
+
+_handle_query_job = jobs._handle_query_job
+
+
+async def handle_query_job(project: str, job: str, config: Resource, **named: Any) -> Any:
+    """A query, under a name that is new."""
+    refuse_repeated(job, project, named["ctx"])
+    return await _handle_query_job(project, job, config, **named)
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+_rest_to_table_meta = tables._rest_to_table_meta
+_table_to_rest = tables._table_to_rest
+
+
+def table_from_request(server: Server) -> Callable[..., TableMeta]:
+    """Reads a table's resource: expiration, labels that are removed and columns that are added too."""
+
+    def read(project: str, dataset: str, body: Resource, clock: Any, existing: TableMeta | None = None) -> TableMeta:
+        known_dataset(project, dataset, server.context)
+        if existing is not None and "labels" in body:
+            labels = existing.labels | (body["labels"] or {})
+            body["labels"] = {name: value for name, value in labels.items() if value is not None}
+        made = _rest_to_table_meta(project, dataset, body, clock, existing)
+        expires = existing.expiration_time if existing else None
+        if "expirationTime" in body:
+            stated = body["expirationTime"]
+            expires = datetime.fromtimestamp(int(stated) / 1000, UTC) if stated else None
+        if existing is not None and existing.table_type == "TABLE":
+            _add_columns(existing, made, server.context)
+        return made.model_copy(update={"expiration_time": expires})
+
+    return read
+
+
+def _add_columns(old: TableMeta, new: TableMeta, context: Any) -> None:
+    """The package would only say that they are there."""
+    known = {field.name.lower() for field in old.schema_.fields}
+    fields = [tables._field_to_rest(field) for field in new.schema_.fields if field.name.lower() not in known]
+    target = quoted_table_ref(old.project_id, old.dataset_id, old.table_id)
+    for name, kind in tables.bq_schema_to_duckdb_columns(fields):
+        context.engine.execute(f'ALTER TABLE {target} ADD COLUMN "{name}" {kind}')
+
+
+def table_to_response(server: Server) -> Callable[[TableMeta], Resource]:
+    """Writes a table's resource: with what the package leaves out, and the rows that are there now."""
+
+    def write(table: TableMeta) -> Resource:
+        body: Resource = _table_to_rest(table)
+        body["location"] = known_dataset(table.project_id, table.dataset_id, server.context).location
+        if table.expiration_time:
+            body["expirationTime"] = str(int(table.expiration_time.timestamp() * 1000))
+        if table.view_query:
+            body["view"] = {"query": table.view_query, "useLegacySql": False}
+        if table.table_type == "TABLE":
+            target = quoted_table_ref(table.project_id, table.dataset_id, table.table_id)
+            [(rows,)] = server.context.engine.connection.cursor().execute(f"SELECT count(*) FROM {target}").fetchall()
+            body["numRows"] = str(rows)
+        _name_as_google(body.get("schema", {}).get("fields", []))
+        return body
+
+    return write
+
+
+def _name_as_google(fields: list[Resource]) -> None:
+    """Types have their old names in answers, whatever they were made with."""
+    for field in fields:
+        field["type"] = LEGACY_NAMES.get(field["type"], field["type"])
+        _name_as_google(field.get("fields", []))
+
+
+_sync_created_table = ddl_sync.sync_created_table
+
+
+def sync_created_table(sql: str, project: str, context: Any) -> None:
+    """After CREATE TABLE: keep what PARTITION BY and CLUSTER BY say."""
+    _sync_created_table(sql, project, context)
+    target = ddl_sync._detect_plain_create_table(sql)
+    if target is None:
+        return
+    table = context.catalog.get_table(*ddl_sync._split_target(target, project))
+    properties = sqlglot.parse_one(sql, read="bigquery").args.get("properties")
+    if table is None or properties is None:
+        return
+    layout: Resource = {}
+    for clause in properties.expressions:
+        if isinstance(clause, exp.PartitionedByProperty):
+            column, unit = clause.this.find(exp.Column, exp.Identifier), clause.this.args.get("unit")
+            kind = str(unit).strip("'\"").upper() if unit else "DAY"
+            if column is not None and not column.name.startswith("_PARTITION"):
+                layout["time_partitioning"] = TimePartitioning(type=kind, field=column.name)
+        if isinstance(clause, exp.Cluster | exp.ClusterProperty):
+            layout["clustering"] = Clustering(fields=tuple(column.name for column in clause.expressions))
+    context.catalog.update_table(table.model_copy(update=layout))
+
+
+# --- The rest ---------------------------------------------------------------------------------------------------------
+
+_SUMMARY = re.compile(r"`?([\w-]+)`?\.`?(\w+)`?\.`?__TABLES(?:_SUMMARY)?__`?")
+_TABLES = r"(SELECT table_name AS table_id FROM `\1`.`\2`.INFORMATION_SCHEMA.TABLES)"
+_apply_default_dataset = jobs._apply_default_dataset
+
+
+def apply_default_dataset(sql: str, *arguments: Any, **named: Any) -> str:
+    """Mage's BigQuery client asks `__TABLES_SUMMARY__`, which the package does not have."""
+    return str(_apply_default_dataset(_SUMMARY.sub(_TABLES, sql), *arguments, **named))
+
+
+def no_snapshot(manager: SnapshotManager, *_: object, kind: str = "AUTO") -> None:
+    """The package keeps a copy of a table after every change, for a week: a year's backfill would fill the disk."""
+
+
+def patch(server: Server) -> None:
+    """Put the patches in their places."""
+    upload._PERMITTED_MEDIA_CONTENT_TYPES += ("*/*",)  # what `load_table_from_dataframe` sends
+    executor._run_script = run_script
+    executor._resolve_uri = resolve_uri
+    executor.execute_load_job = jobs.execute_load_job = upload.execute_load_job = load
+    executor.sync_created_table = sync_created_table
+    jobs._handle_load_job_with_async_envelope = load_or_explain
+    jobs._handle_query_job = handle_query_job
+    jobs._apply_default_dataset = apply_default_dataset
+    tables._rest_to_table_meta = table_from_request(server)
+    tables._table_to_rest = table_to_response(server)
+    SnapshotManager.capture = no_snapshot
+
+
+def main() -> None:
+    """Read the command line and serve until SIGTERM; after SIGKILL, DuckDB's log has what was committed."""
+    folder, port, gcs, *address = sys.argv[1:]
+    data = Path(folder).resolve()
+    server = Server(
+        Settings(
+            rest_host=address[0] if address else HOST,
+            rest_port=int(port),
+            grpc_host=HOST,
+            grpc_port=0,  # nobody asks there
+            persistence_mode=PersistenceMode.PERSISTENT,
+            data_dir=data,
+            upload_staging_dir=data / "uploads",
+            gcs_local_root=Path(gcs).resolve() / ".cloudstorage",
+            enable_format_extensions=False,  # they would be downloaded
+            log_level=LogLevel.WARNING,
+        )
+    )
+    patch(server)
+    server.run_forever()
+
+
+if __name__ == "__main__":
+    main()

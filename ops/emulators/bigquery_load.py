@@ -1,0 +1,256 @@
+"""Load jobs of the BigQuery emulator: Parquet by column name, in one transaction, errors as the real service's."""
+
+import asyncio
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from bqemulator.api.routes import jobs, tables
+from bqemulator.catalog.models import JobMeta
+from bqemulator.domain.errors import (
+    AlreadyExistsError,
+    DomainError,
+    NotFoundError,
+    ResourceRef,
+    ValidationError,
+    resource_not_found,
+)
+from bqemulator.jobs import executor
+from bqemulator.storage.sql_identifiers import quoted_table_ref
+from bqemulator.storage.type_map import duckdb_type_to_bq_field
+
+Resource = dict[str, Any]
+"""As in Google's JSON."""
+
+
+def refuse_repeated(job: str, project: str, context: Any) -> None:
+    """A job's name can be used once: a client that sends a request again must not load twice."""
+    if context.catalog.get_job(project, job) is not None:
+        raise AlreadyExistsError(f"Already Exists: Job {project}:US.{job}")
+
+
+@dataclass(frozen=True)
+class Load:
+    """A load of Parquet files, as it was asked for."""
+
+    project: str
+    dataset: str
+    table: str
+    partition: str
+    """YYYY, YYYYMM or YYYYMMDD after the dollar sign of `table$202101`, or nothing."""
+    files: tuple[str, ...]
+    disposition: str
+    config: Resource
+
+    @property
+    def name(self) -> str:
+        """As messages say it."""
+        return f"{self.project}:{self.dataset}.{self.table}"
+
+    @property
+    def target(self) -> str:
+        """The table in DuckDB's SQL."""
+        return str(quoted_table_ref(self.project, self.dataset, self.table))
+
+    @property
+    def source(self) -> str:
+        """The files in DuckDB's SQL; folders named `key=value` are columns only on request."""
+        hive = "true" if self.config.get("hivePartitioningOptions") else "false"
+        return f"read_parquet([{', '.join(map(_quoted, self.files))}], union_by_name=true, hive_partitioning={hive})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+async def load_or_explain(project: str, job: str, config: Resource, context: Any) -> JobMeta:
+    """A load job that is done, whether well or not: what is missing is `notFound`, what cannot be read `invalid`."""
+    refuse_repeated(job, project, context)
+    try:
+        return await load(project, job, config, context)
+    except DomainError as error:
+        reason = jobs._domain_error_to_error_result(error)
+    except (duckdb.Error, ValueError) as error:
+        # As the caller knows the files.
+        message = str(error).replace(f"{context.settings.gcs_local_root}/", "gs://")
+        reason = {"reason": "invalid", "message": f"Error while reading data, error message: {message}"}
+    failed = jobs._failed_job_meta(project, job, "LOAD", config, reason, context.clock.now())
+    return failed.model_copy(update={"statistics": {"load": {}}})
+
+
+_load_other = executor.execute_load_job
+
+
+async def load(project: str, job: str, config: Resource, context: Any) -> JobMeta:
+    """Load files in one transaction, columns by name in any letter case, into a table that may not exist yet."""
+    asked = config["load"]
+    known_dataset(asked["destinationTable"].get("projectId", project), asked["destinationTable"]["datasetId"], context)
+    if asked.get("sourceFormat", "CSV").upper() != "PARQUET":
+        return await _load_other(project, job, config, context)
+    begun = context.clock.now()
+    wanted = _asked(project, asked, context)
+    session = context.engine.session()
+    try:
+        # In a thread, so that others are answered meanwhile.
+        columns = await asyncio.to_thread(_columns, session, wanted.source)
+        _make_table(wanted, columns, context)
+        _check_columns(wanted, columns, _columns(session, wanted.target))
+        async with context.engine.write_lock():
+            rows = await asyncio.to_thread(_replace_or_append, session, wanted, _window(wanted, context))
+    finally:
+        session.close()
+    context.snapshots.record_change(wanted.project, wanted.dataset, wanted.table)
+    size = str(sum(Path(file).stat().st_size for file in wanted.files))
+    counts = {"inputFiles": str(len(wanted.files)), "inputFileBytes": size, "outputBytes": size, "badRecords": "0"}
+    return JobMeta(
+        project_id=project,
+        job_id=job,
+        job_type="LOAD",
+        state="DONE",
+        configuration=config,
+        statistics={"load": {"outputRows": str(rows), **counts}},
+        creation_time=begun,
+        start_time=begun,
+        end_time=context.clock.now(),
+        etag=job,
+    )
+
+
+def known_dataset(project: str, dataset: str, context: Any) -> Any:
+    """A data set that exists."""
+    found = context.catalog.get_dataset(project, dataset)
+    if found is None:
+        raise NotFoundError(f"Not found: Dataset {project}:{dataset}")
+    return found
+
+
+def _asked(project: str, asked: Resource, context: Any) -> Load:
+    target = asked["destinationTable"]
+    table, _, partition = target["tableId"].partition("$")
+    files = [file for uri in asked.get("sourceUris", []) for file in _files(uri, context)]
+    disposition = asked.get("writeDisposition", "WRITE_APPEND")
+    owner = target.get("projectId", project)
+    return Load(owner, target["datasetId"], table, partition, tuple(files), disposition, asked)
+
+
+def _files(uri: str, context: Any) -> list[str]:
+    """Files that a URI names; `*` stands for anything, slashes too, as in the real service."""
+    path = executor._resolve_uri(uri, context)
+    if "*" in path:
+        pattern = re.compile(".*".join(map(re.escape, path.split("*"))))
+        folder = Path(path.split("*")[0] + "x").parent
+        found = sorted(str(file) for file in folder.rglob("*") if pattern.fullmatch(str(file)) and file.is_file())
+    else:
+        found = [path] if Path(path).is_file() else []
+    if not found:
+        raise NotFoundError(f"Not found: URI {uri}")
+    return found
+
+
+_resolve_uri = executor._resolve_uri
+
+
+def resolve_uri(uri: str, context: Any) -> str:
+    """The file of a gs:// URI, or of an upload; no other file of this machine."""
+    uploads = f"file://{context.settings.upload_staging_dir}/"
+    if not uri.startswith(("gs://", uploads)):
+        raise ValidationError(f"Source URI must be a Google Cloud Storage location: {uri}")
+    return str(_resolve_uri(uri, context))
+
+
+def _columns(session: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+
+
+def _make_table(wanted: Load, columns: dict[str, str], context: Any) -> None:
+    """Make the table of a load that may make it: from the schema that came along, else from the file's."""
+    if context.catalog.get_table(wanted.project, wanted.dataset, wanted.table) is not None:
+        return
+    if wanted.config.get("createDisposition") == "CREATE_NEVER":
+        raise resource_not_found(ResourceRef("table", wanted.project, wanted.dataset, wanted.table))
+    fields = (wanted.config.get("schema") or {}).get("fields")
+    executor._maybe_create_load_destination(
+        dest_project=wanted.project,
+        dest_dataset=wanted.dataset,
+        dest_table_id=wanted.table,
+        now=context.clock.now(),
+        ctx=context,
+        load_config={
+            "schema": {"fields": fields or [duckdb_type_to_bq_field(name, kind) for name, kind in columns.items()]}
+        },
+    )
+    made = context.catalog.get_table(wanted.project, wanted.dataset, wanted.table)
+    layout = {
+        "time_partitioning": tables._rest_to_time_partitioning(wanted.config.get("timePartitioning"), None),
+        "clustering": tables._rest_to_clustering(wanted.config.get("clustering"), None),
+    }
+    context.catalog.update_table(made.model_copy(update=layout))
+
+
+_FAMILIES = (
+    ("INTEGER", r"(U?TINY|U?SMALL|U|U?BIG|HUGE)?INT(EGER)?"),
+    ("FLOAT", "FLOAT|DOUBLE"),
+    ("STRING", "VARCHAR"),
+    ("NUMERIC", r"DECIMAL\(.*"),
+    ("DATETIME", r"TIMESTAMP(_NS|_MS|_S)?"),
+    ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
+)
+
+
+def _family(kind: str) -> str:
+    """BigQuery's type for one of DuckDB's."""
+    return next((name for name, pattern in _FAMILIES if re.fullmatch(pattern, kind)), kind)
+
+
+def _check_columns(wanted: Load, columns: dict[str, str], held: dict[str, str]) -> None:
+    by_name = {name.lower(): kind for name, kind in held.items()}
+    for name, kind in columns.items():
+        there = by_name.get(name.lower())
+        problem = f"Provided Schema does not match Table {wanted.name}."
+        if there is None:
+            raise ValueError(f"{problem} Cannot add fields (field: {name})")
+        if _family(kind) != _family(there):
+            raise ValueError(f"{problem} Field {name} has changed type from {_family(there)} to {_family(kind)}")
+
+
+def _window(wanted: Load, context: Any) -> str:
+    """The condition, in SQL, for the rows of the partition that is loaded; of all rows without one."""
+    if not wanted.partition:
+        return "TRUE"
+    layout = context.catalog.get_table(wanted.project, wanted.dataset, wanted.table).time_partitioning
+    if layout is None or layout.field is None or not re.fullmatch(r"\d{4}(\d\d){0,2}", wanted.partition):
+        raise ValueError(f"Table {wanted.name} has no partition {wanted.partition}")
+    text = wanted.partition
+    first = date(int(text[:4]), int(text[4:6] or 1), int(text[6:8] or 1))
+    days = {
+        "YEAR": 366 if calendar.isleap(first.year) else 365,
+        "MONTH": calendar.monthrange(first.year, first.month)[1],
+    }
+    end = first + timedelta(days=days.get(layout.type, 1))
+    return f"\"{layout.field}\" >= DATE '{first}' AND \"{layout.field}\" < DATE '{end}'"
+
+
+def _replace_or_append(session: duckdb.DuckDBPyConnection, wanted: Load, window: str) -> int:
+    """The rows that were loaded, all or none."""
+
+    def count(relation: str, condition: str) -> int:
+        return int((session.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchone() or (0,))[0])
+
+    session.execute("BEGIN TRANSACTION")
+    try:
+        if wanted.disposition == "WRITE_EMPTY" and count(wanted.target, window):
+            raise AlreadyExistsError(f"Already Exists: Table {wanted.name}")
+        if wanted.partition and count(wanted.source, f"NOT ({window})"):
+            raise ValueError(f"Some rows do not belong to the partition {wanted.table}${wanted.partition}")
+        if wanted.disposition == "WRITE_TRUNCATE":
+            session.execute(f"DELETE FROM {wanted.target} WHERE {window}")
+        made = session.execute(f"INSERT INTO {wanted.target} BY NAME SELECT * FROM {wanted.source}").fetchone() or (0,)
+        session.execute("COMMIT")
+    except BaseException:
+        session.execute("ROLLBACK")
+        raise
+    return int(made[0])

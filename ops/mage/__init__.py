@@ -1,0 +1,1 @@
+"""Mage itself: its program, its server, its API."""

@@ -1,0 +1,1 @@
+"""Patches of Mage, a module each, named after what it fixes."""

@@ -1,0 +1,1 @@
+"""Services of this machine: Postgres, emulators of Google's services, trip files."""

@@ -1,0 +1,65 @@
+"""The environment in which Mage runs on this machine: dev.env, then .env, then the shell, the last one winning."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.paths import ROOT, local_dir
+from ops.stack import google, stack
+
+OWN = ROOT / ".env"
+
+
+def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[str, str]:
+    """
+    What dev.env, .env and the shell say; variables left empty are absent.
+
+    The files' GIT_ variables are a container's: here they would let Mage reset the work of this very folder.
+    """
+    from dotenv import dotenv_values  # not in the image, which has no such files
+
+    layers: list[Mapping[str, str | None]] = [
+        dotenv_values(path, interpolate=False) for path in (ROOT / "dev.env", own)
+    ]
+    merged: dict[str, str] = {}
+    for layer in layers:
+        merged |= {name: value for name, value in layer.items() if value and not name.startswith("GIT_")}
+    merged |= {name: value for name, value in shell.items() if value}
+    return merged
+
+
+def environment(trips: Path | None = None) -> dict[str, str]:
+    """
+    The whole environment for a program that reaches the targets.
+
+    Starts this machine's Postgres, unless POSTGRES_HOST names another one; the emulators of Google's services, unless
+    GCS_BUCKET names a real bucket; and, given a folder, a server of its trip files in the place of the public origins.
+    Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says.
+    """
+    values = configured() | {"PYTHONUNBUFFERED": "1"}
+    values.setdefault("STAGING_DIR", str(local_dir() / "staging"))
+    values.setdefault("REPORTS_DIR", str(local_dir() / "reports"))
+    values.setdefault("MAGE_DATA_DIR", str(local_dir() / "mage"))
+    values.setdefault("GOOGLE_LOCATION", google.LOCATION)
+    values.setdefault("BIGQUERY_DATASET", google.DATASET)
+    own_postgres = "POSTGRES_HOST" not in values
+    own_google = trips is not None or "GCS_BUCKET" not in values
+    if not (own_postgres or own_google):
+        return values
+    running = stack.up(trips, with_postgres=own_postgres, with_google=own_google)
+    if own_postgres and running.postgres:
+        server = running.postgres
+        values |= {
+            "POSTGRES_HOST": server.host,
+            "POSTGRES_PORT": str(server.port),
+            "POSTGRES_DBNAME": server.dbname,
+            "POSTGRES_USER": server.user,
+            "POSTGRES_PASSWORD": server.password,
+        }
+    if own_google and running.google:
+        # All of them: a person's own project or credentials must never be touched from here.
+        values |= running.google.environment()
+    if trips and running.trips:
+        values["TLC_DTC_BASE_URL"] = f"{running.trips.url}/dtc"
+        values["TLC_PARQUET_BASE_URL"] = f"{running.trips.url}/trip-data"
+    return values

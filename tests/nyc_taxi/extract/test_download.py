@@ -1,0 +1,419 @@
+"""What the origin publishes is found, fetched whole and once, whatever the line does in between."""
+
+import hashlib
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
+from nyc_taxi.extract import download
+from nyc_taxi.extract import published as published_module
+from nyc_taxi.months import Month
+from nyc_taxi.run import RunContext, run_context
+from nyc_taxi.settings import Settings
+
+from ops.ports import free_port
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
+from tests.conftest import run_of, settings_for
+from tests.nyc_taxi.extract import bad_server
+from tests.nyc_taxi.extract.bad_server import Answer, BadServer
+
+ETAG = {"ETag": '"one"'}
+NAME = {"dtc": "/yellow/yellow_tripdata_2021-01.csv.gz", "tlc": "/yellow_tripdata_2021-01.parquet"}
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, noted instead of waited for."""
+    slept: list[float] = []
+    monkeypatch.setattr("nyc_taxi.extract.http.sleep", slept.append)
+    return slept
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A csv.gz trip file of some 100 kB."""
+    return generate("yellow", "2021-01", "dtc", 5_000, tmp_path_factory.mktemp("made")).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A Parquet trip file."""
+    return generate("yellow", "2021-01", "tlc", 500, tmp_path_factory.mktemp("made")).read_bytes()
+
+
+def run_at(url: str, origin: str = "dtc", month: str = "2021-01") -> RunContext:
+    """A run of yellow against one address for both origins."""
+    settings = replace(Settings.from_environment({}), base_urls={"dtc": url, "tlc": url})
+    return run_context({"service": "yellow", "month": month, "origin": origin}, settings)
+
+
+def fetch(run: RunContext, folder: Path) -> download.Downloaded:
+    return download.download(run, published_module.find(run), folder)
+
+
+def left_over(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# --- addresses, and what is published
+
+
+@pytest.mark.parametrize(
+    ("service", "origin", "expected"),
+    [
+        ("green", "dtc", "/dtc/green/green_tripdata_2020-11.csv.gz"),
+        ("fhvhv", "tlc", "/trip-data/fhvhv_tripdata_2020-11.parquet"),
+    ],
+)
+def test_the_address_is_that_of_the_origin_with_or_without_a_slash_at_the_end(
+    service: str, origin: str, expected: str
+) -> None:
+    for slash in ("", "/"):
+        urls = {"dtc": f"http://x/dtc{slash}", "tlc": f"http://x/trip-data{slash}"}
+        settings = replace(Settings.from_environment({}), base_urls=urls)
+        assert published_module.trip_file_url(run_of(settings, service, "2020-11", origin)) == f"http://x{expected}"
+
+
+@pytest.mark.parametrize("origin", ["dtc", "tlc"])
+def test_a_published_file_is_fetched_as_it_is_and_described(origin: str, trips: TripServer, tmp_path: Path) -> None:
+    original = generate("green", "2020-11", origin, 3_000, trips.folder).read_bytes()
+    run = run_of(settings_for(Settings.from_environment({}).postgres, trips, tmp_path), "green", "2020-11", origin)
+    published = published_module.find(run)
+    assert published.bytes == len(original)
+    assert re.fullmatch(r'"[0-9a-f]+-[0-9a-f]+"', published.etag)
+    downloaded = download.download(run, published, tmp_path / "downloads")
+    assert downloaded.path.read_bytes() == original
+    assert (downloaded.bytes, downloaded.sha256) == (len(original), hashlib.sha256(original).hexdigest())
+    assert downloaded.published == published
+    assert left_over(tmp_path / "downloads") == {downloaded.path.name}
+    assert [(method, status) for method, _, status in trips.requests] == [("HEAD", 200), ("GET", 200)]
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+@pytest.mark.parametrize(
+    ("origin", "known"),
+    [
+        ("dtc", "origin dtc ends with 2021-07, newer months are at tlc"),
+        ("tlc", "TLC publishes about two months late; newest usual month is \\d{4}-\\d{2}"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_with_service_month_origin_and_address(
+    status: int, origin: str, known: str, waits: list[float], tmp_path: Path
+) -> None:
+    with BadServer([Answer(status, b"<?xml")]) as server, pytest.raises(NotPublished) as refused:
+        fetch(run_at(server.url, origin), tmp_path)
+    address = re.escape(server.url + NAME[origin])
+    assert re.fullmatch(
+        f"yellow 2021-01 is not published at {origin} \\({address}\\): {known}",
+        str(refused.value),
+    )
+    assert (server.count("HEAD"), server.count("GET"), waits) == (1, 0, [])
+
+
+def test_the_newest_usual_month_is_two_before_this_one(tmp_path: Path) -> None:
+    with BadServer([Answer(404)]) as server, pytest.raises(NotPublished) as refused:
+        fetch(run_at(server.url, "tlc"), tmp_path)
+    this_month = Month(*time.localtime()[:2])
+    assert str(refused.value).endswith(f"newest usual month is {this_month.shift(-2)}")
+
+
+def test_a_file_that_went_away_between_the_two_requests_is_not_published(body: bytes, tmp_path: Path) -> None:
+    with BadServer([Answer(404)], [Answer(200, body, ETAG)]) as server, pytest.raises(NotPublished):
+        fetch(run_at(server.url), tmp_path)
+
+
+@pytest.mark.parametrize("status", [400, 401, 405])
+def test_another_refusal_names_its_status_at_once(status: int, waits: list[float], tmp_path: Path) -> None:
+    with BadServer([Answer(status, b"no")]) as server, pytest.raises(DownloadFailed) as refused:
+        fetch(run_at(server.url), tmp_path)
+    assert str(refused.value) == f"{server.url}{NAME['dtc']} answered {status}: check the base URL"
+    assert (server.count("HEAD"), server.count("GET"), waits) == (1, 0, [])
+
+
+# --- what is no trip file
+
+
+def test_a_web_page_instead_of_gzip_is_refused_at_its_first_bytes(tmp_path: Path) -> None:
+    page = b"\n<!DOCTYPE html><html><body>Sign in to the hotel's network" + b" " * 20_000_000
+    with BadServer([Answer(200, page, ETAG)]) as server, pytest.raises(NotATripFile) as refused:
+        fetch(run_at(server.url), tmp_path)
+    assert str(refused.value) == (
+        f"{server.url}{NAME['dtc']} is no csv.gz file: it starts with an HTML page "
+        "(b'<!DOCTYPE html><html><body>Sign in to th'). "
+        "Open the address in a browser; check the base URL of origin dtc"
+    )
+    assert server.sent < 10_000_000
+    assert server.count("GET") == 1
+
+
+def test_an_xml_message_instead_of_parquet_is_refused_at_its_first_bytes(tmp_path: Path) -> None:
+    xml = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code></Error>'
+    with BadServer([Answer(200, xml, ETAG)]) as server, pytest.raises(NotATripFile) as refused:
+        fetch(run_at(server.url, "tlc"), tmp_path)
+    assert "is no parquet file: it starts with an XML message (b'<?xml version=" in str(refused.value)
+    assert "check the base URL of origin tlc" in str(refused.value)
+
+
+def test_other_bytes_are_shown(tmp_path: Path) -> None:
+    text = Answer(200, b"VendorID,tpep_pickup_datetime\r\n", ETAG)
+    with BadServer([text]) as server, pytest.raises(NotATripFile, match=r"it starts with bytes \(b'VendorID,tpep_pic"):
+        fetch(run_at(server.url), tmp_path)
+
+
+def test_a_parquet_file_without_its_end_is_truncated_and_not_kept(parquet: bytes, tmp_path: Path) -> None:
+    with BadServer([Answer(200, parquet[:-4], ETAG)]) as server, pytest.raises(NotATripFile) as refused:
+        fetch(run_at(server.url, "tlc"), tmp_path)
+    assert str(refused.value) == (
+        "yellow_tripdata_2021-01.parquet of yellow 2021-01 (tlc) is truncated: its last four bytes are not PAR1. "
+        "Run again to fetch it anew"
+    )
+    assert not list(tmp_path.glob("*.parquet*.part"))
+
+
+def test_an_empty_answer_is_no_parquet_file(tmp_path: Path) -> None:
+    with BadServer([Answer(200, b"", ETAG)]) as server, pytest.raises(NotATripFile, match="is truncated"):
+        fetch(run_at(server.url, "tlc"), tmp_path)
+
+
+# --- lines and servers that fail
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_server_that_fails_twice_is_asked_a_third_time(
+    status: int, body: bytes, waits: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = Answer(200, body, ETAG), Answer(status, b"busy")
+    with BadServer([bad, bad, good], [bad, bad, good]) as server:
+        downloaded = fetch(run_at(server.url), tmp_path)
+    assert downloaded.path.read_bytes() == body
+    assert (server.count("HEAD"), server.count("GET"), waits) == (3, 3, [1, 2, 1, 2])
+    said = f"{server.url}{NAME['dtc']}: the server answered {status}; attempt 2 of 5 follows\n"
+    assert capsys.readouterr().out.count(said) == 2
+
+
+def test_a_server_that_never_recovers_is_given_up_after_five_attempts(waits: list[float], tmp_path: Path) -> None:
+    with BadServer([Answer(503)]) as server, pytest.raises(DownloadFailed) as refused:
+        fetch(run_at(server.url), tmp_path)
+    assert str(refused.value) == (
+        f"{server.url}{NAME['dtc']} could not be fetched in 5 attempts (the server answered 503): "
+        "check the network and the base URL"
+    )
+    assert (server.count("HEAD"), waits) == (5, [1, 2, 4, 8])
+
+
+def test_a_port_where_nobody_listens_is_said_plainly(waits: list[float], tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match=r"in 5 attempts \(.*Connection refused\): check the network"):
+        fetch(run_at(f"http://127.0.0.1:{free_port()}"), tmp_path)
+    assert waits == [1, 2, 4, 8]
+
+
+def test_a_server_that_never_answers_runs_into_the_time_out(
+    waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.http.TIMEOUT_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 2)
+    started = time.monotonic()
+    with BadServer([Answer(silent=True)], [Answer(silent=True)]) as server:
+        with pytest.raises(DownloadFailed, match=r"could not be fetched in 2 attempts \(.*[Rr]ead timed out"):
+            fetch(run_at(server.url), tmp_path)
+        assert time.monotonic() - started < 5
+        assert server.count("HEAD") == 2
+
+
+def test_a_body_that_stops_coming_runs_into_the_time_out_and_is_resumed(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.http.TIMEOUT_SECONDS", (5, 0.3))
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    stuck = Answer(200, body[:5_000], ETAG, announced=len(body))
+
+    with BadServer([stuck, Answer(200, body, ETAG, ranged=True)], [Answer(200, body, ETAG)]) as server:
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+    assert server.sent == len(body)
+
+
+def test_a_line_that_breaks_is_taken_up_where_it_broke(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    half = len(body) // 2 // 1_000 * 1_000
+    gets = [Answer(200, body, ETAG, cut=half), Answer(200, body, ETAG, ranged=True)]
+    with BadServer(gets) as server:
+        downloaded = fetch(run_at(server.url), tmp_path)
+    first, second = [asked for asked in server.asked if asked.method == "GET"]
+    assert "Range" not in first.headers
+    assert (second.headers["Range"], second.headers["If-Range"]) == (f"bytes={half}-", '"one"')
+    assert server.sent == len(body)
+    assert downloaded.path.read_bytes() == body
+    assert downloaded.sha256 == hashlib.sha256(body).hexdigest()
+    assert left_over(tmp_path) == {"yellow_tripdata_2021-01.csv.gz"}
+    assert waits == [1]
+
+
+def test_the_next_run_takes_up_what_an_earlier_one_left(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 1)
+    with BadServer([Answer(200, body, ETAG, cut=10_000), Answer(200, body, ETAG, ranged=True)]) as server:
+        with pytest.raises(DownloadFailed, match=r"could not be fetched in 1 attempts"):
+            fetch(run_at(server.url), tmp_path)
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+        assert server.sent == len(body)
+        assert server.asked[-1].headers["Range"] == "bytes=10000-"
+
+
+def test_a_server_without_ranges_sends_the_whole_file_again(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    with BadServer([Answer(200, body, ETAG, cut=20_000), Answer(200, body, ETAG)]) as server:
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+    assert server.sent == 20_000 + len(body)
+
+
+def test_a_real_file_server_gives_only_the_rest(trips: TripServer, tmp_path: Path) -> None:
+    original = generate("yellow", "2021-01", "dtc", 3_000, trips.folder).read_bytes()
+    run = run_of(settings_for(Settings.from_environment({}).postgres, trips, tmp_path), "yellow", "2021-01", "dtc")
+    published = published_module.find(run)
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    part = folder / "yellow_tripdata_2021-01.csv.gz.part"
+    download._forget_other_version(part, published)
+    part.write_bytes(original[:10_000])
+    assert download.download(run, published, folder).path.read_bytes() == original
+    assert [status for _, _, status in trips.requests] == [200, 206]
+
+
+def test_a_part_of_another_version_is_not_spliced_to_the_rest_of_this_one(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 1)
+    older = body[:5_000] + bytes(len(body) - 5_000)
+    with BadServer([Answer(200, older, {"ETag": '"old"'}, cut=10_000)]) as server, pytest.raises(DownloadFailed):
+        fetch(run_at(server.url), tmp_path)
+    assert (tmp_path / "yellow_tripdata_2021-01.csv.gz.part").stat().st_size == 10_000
+    with BadServer([Answer(200, body, ETAG, ranged=True)]) as server:
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+    assert "Range" not in server.asked[-1].headers
+
+
+def test_a_server_that_ignores_if_range_does_not_get_two_versions_spliced(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    older = body[:5_000] + bytes(len(body) - 5_000)
+    newer = Answer(200, body, ETAG, ranged=True)
+    with BadServer([Answer(200, older, {"ETag": '"old"'}, cut=10_000), newer]) as server:
+        # The file is replaced by one of the same size while it is on its way.
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+    gets = [asked.headers.get("Range") for asked in server.asked if asked.method == "GET"]
+    assert gets == [None, "bytes=10000-", None]
+
+
+def test_without_an_etag_nothing_is_resumed(
+    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    with BadServer([Answer(200, body, cut=10_000), Answer(200, body, ranged=True)]) as server:
+        assert published_module.find(run_at(server.url)).etag == ""
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+    assert [asked.headers.get("Range") for asked in server.asked if asked.method == "GET"] == [None, None]
+
+
+def test_a_part_that_is_already_whole_is_not_fetched_again(body: bytes, tmp_path: Path) -> None:
+    with BadServer([Answer(200, body, ETAG)]) as server:
+        run = run_at(server.url)
+        published = published_module.find(run)
+        part = tmp_path / "yellow_tripdata_2021-01.csv.gz.part"
+        download._forget_other_version(part, published)
+        part.write_bytes(body)
+        assert download.download(run, published, tmp_path).sha256 == hashlib.sha256(body).hexdigest()
+        assert server.count("GET") == 0
+
+
+def test_a_part_beyond_the_end_is_thrown_away(body: bytes, waits: list[float], tmp_path: Path) -> None:
+    # A server that announces no length: only its 416 tells that there is nothing more.
+    whole = Answer(200, body, ETAG, announced=-1)
+    with BadServer([Answer(416, b""), whole], [whole]) as server:
+        run = run_at(server.url)
+        published = published_module.find(run)
+        assert published.bytes is None
+        part = tmp_path / "yellow_tripdata_2021-01.csv.gz.part"
+        download._forget_other_version(part, published)
+        part.write_bytes(body)
+        assert download.download(run, published, tmp_path).path.read_bytes() == body
+        assert [asked.headers.get("Range") for asked in server.asked[1:]] == [f"bytes={len(body)}-", None]
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]"])
+def test_a_note_that_a_crash_left_broken_does_not_stop_the_next_run(note: str, body: bytes, tmp_path: Path) -> None:
+    (tmp_path / "yellow_tripdata_2021-01.csv.gz.part").write_bytes(b"\x1f\x8bof what?")
+    (tmp_path / "yellow_tripdata_2021-01.csv.gz.part.json").write_text(note)
+    with BadServer([Answer(200, body, ETAG, ranged=True)]) as server:
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+
+
+# --- sizes
+
+
+def test_fewer_bytes_than_announced_are_an_error_with_both_numbers(
+    body: bytes, waits: list[float], tmp_path: Path
+) -> None:
+    short = Answer(200, body[:-100], ETAG)
+    with BadServer([short], [Answer(200, body, ETAG)]) as server, pytest.raises(DownloadFailed) as refused:
+        fetch(run_at(server.url), tmp_path)
+    assert f"in 5 attempts ({len(body) - 100:,} of {len(body):,} bytes arrived)" in str(refused.value)
+    assert not (tmp_path / "yellow_tripdata_2021-01.csv.gz").exists()
+
+
+def test_more_bytes_than_announced_are_another_file(body: bytes, waits: list[float], tmp_path: Path) -> None:
+    long = Answer(200, body + b"x", ETAG)
+    with BadServer([long], [Answer(200, body, ETAG)]) as server, pytest.raises(DownloadFailed) as refused:
+        fetch(run_at(server.url), tmp_path)
+    assert f"({len(body) + 1:,} bytes arrived, {len(body):,} were announced)" in str(refused.value)
+    assert not list(tmp_path.glob("*.gz*.part"))
+
+
+def test_a_body_in_single_bytes_is_recognised(waits: list[float], parquet: bytes, tmp_path: Path) -> None:
+    with BadServer([Answer(200, parquet, ETAG, chunked=1)]) as server:
+        assert fetch(run_at(server.url, "tlc"), tmp_path).path.read_bytes() == parquet
+
+
+def test_a_cut_in_a_body_of_unknown_length_is_noticed(body: bytes, waits: list[float], tmp_path: Path) -> None:
+    cut = Answer(200, body, ETAG, chunked=5_000, cut=20_000)
+    with BadServer([cut, Answer(200, body, ETAG, chunked=5_000)], [Answer(200, b"", ETAG, announced=-1)]) as server:
+        assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
+    assert waits == [1]
+
+
+# --- what is told meanwhile
+
+
+def test_a_slow_download_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nyc_taxi.extract.download.LOG_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(bad_server, "PIECE", 400_000)
+    body = b"\x1f\x8b" + bytes(7_999_998)
+    with BadServer([Answer(200, body, ETAG, pause=0.03)]) as server:
+        fetch(run_at(server.url), tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    found = [re.fullmatch(r"yellow_tripdata_2021-01\.csv\.gz: (\d) of 8 MB", line) for line in lines]
+    megabytes = [int(match[1]) for match in found if match]
+    assert len(megabytes) == len(lines)
+    assert 2 <= len(lines) <= 12
+    assert megabytes == sorted(megabytes)
+    assert megabytes[0] < megabytes[-1]
+
+
+def test_a_quick_download_tells_nothing(body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with BadServer([Answer(200, body, ETAG)]) as server:
+        fetch(run_at(server.url), tmp_path)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,212 @@
+"""Rules divide rows without losing any, and the numbers of a run are those of a straightforward computation."""
+
+import gzip
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nyc_taxi.catalog.services import YELLOW
+from nyc_taxi.errors import CountsDisagree, NotATripFile, UnknownName
+from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.manifest import Manifest, StagedFile
+from nyc_taxi.settings import Settings
+from nyc_taxi.transform.rules import apply_rules, columns_of, count, reasons, rule_named, split
+
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
+from tests.conftest import run_of, settings_for
+
+BOTH = ["has_passengers", "positive_distance"]
+PASSENGERS = st.one_of(st.none(), st.integers(-3, 9))
+CENTS = st.one_of(st.none(), st.integers(-5_000, 100_000).map(lambda cents: cents / 100))
+ROWS = st.lists(st.tuples(PASSENGERS, CENTS, CENTS), max_size=60)
+RULES = st.lists(st.sampled_from(BOTH), unique=True)
+
+Row = tuple[int | None, float | None, float | None]
+
+
+def batch_of(rows: list[Row]) -> pa.RecordBatch:
+    """Passengers, miles and USD in total."""
+    passengers, miles, totals = zip(*rows, strict=True) if rows else ((), (), ())
+    return pa.record_batch(
+        {
+            "passenger_count": pa.array(passengers, pa.int64()),
+            "trip_distance": pa.array(miles, pa.float64()),
+            "total_amount": pa.array(totals, pa.float64()),
+        }
+    )
+
+
+def plain_reason(row: Row, rules: list[str]) -> str | None:
+    """What the rules say of one row, written as plainly as can be."""
+    passengers, miles, _ = row
+    for rule in rules:
+        if rule == "has_passengers" and passengers is None:
+            return "passenger_count_missing"
+        if rule == "has_passengers" and passengers is not None and passengers <= 0:
+            return "no_passengers"
+        if rule == "positive_distance" and (miles is None or miles <= 0):
+            return "no_distance"
+    return None
+
+
+def test_a_trip_needs_at_least_one_passenger() -> None:
+    batch = batch_of([(1, 1.0, 1.0), (0, 1.0, 1.0), (None, 1.0, 1.0), (-1, 1.0, 1.0), (6, 0.0, 1.0)])
+    found = reasons(batch, ["has_passengers"])
+    assert found is not None
+    assert found.to_pylist() == [None, "no_passengers", "passenger_count_missing", "no_passengers", None]
+
+
+def test_a_trip_needs_a_distance_above_zero() -> None:
+    batch = batch_of([(1, 0.01, 1.0), (1, 0.0, 1.0), (1, None, 1.0), (1, -2.5, 1.0), (0, 3.0, 1.0)])
+    found = reasons(batch, ["positive_distance"])
+    assert found is not None
+    assert found.to_pylist() == [None, "no_distance", "no_distance", "no_distance", None]
+
+
+def test_the_first_failing_rule_names_the_reason() -> None:
+    batch = batch_of([(0, 0.0, 1.0), (None, 0.0, 1.0), (1, 0.0, 1.0), (1, 1.0, 1.0)])
+    one_way, other_way = reasons(batch, BOTH), reasons(batch, BOTH[::-1])
+    assert one_way is not None
+    assert other_way is not None
+    assert one_way.to_pylist() == ["no_passengers", "passenger_count_missing", "no_distance", None]
+    assert other_way.to_pylist() == ["no_distance", "no_distance", "no_distance", None]
+
+
+def test_without_rules_there_are_no_reasons_and_every_row_is_accepted() -> None:
+    batch = batch_of([(0, None, 1.0), (None, -1.0, 2.0)])
+    assert reasons(batch, []) is None
+    accepted, rejected = split(batch, [])
+    assert accepted == batch
+    assert len(rejected) == 0
+    assert rejected.schema.names == [*batch.schema.names, "reason"]
+
+
+def test_rejected_rows_keep_their_values_and_gain_the_reason() -> None:
+    accepted, rejected = split(batch_of([(1, 1.0, 10.0), (0, 2.0, 20.0), (None, 3.0, 30.0)]), BOTH)
+    assert accepted.to_pylist() == [{"passenger_count": 1, "trip_distance": 1.0, "total_amount": 10.0}]
+    assert [tuple(row.values()) for row in rejected.to_pylist()] == [
+        (0, 2.0, 20.0, "no_passengers"),
+        (None, 3.0, 30.0, "passenger_count_missing"),
+    ]
+
+
+@given(ROWS, RULES)
+def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: list[Row], rules: list[str]) -> None:
+    accepted, rejected = split(batch_of(rows), rules)
+    assert [tuple(row.values()) for row in accepted.to_pylist()] == [r for r in rows if plain_reason(r, rules) is None]
+    assert [tuple(row.values()) for row in rejected.to_pylist()] == [
+        (*row, plain_reason(row, rules)) for row in rows if plain_reason(row, rules)
+    ]
+    assert rejected.schema.field("reason").type == pa.string()
+
+
+@given(st.lists(ROWS, max_size=4), RULES)
+def test_counts_and_sums_are_those_of_a_plain_computation(parts: list[list[Row]], rules: list[str]) -> None:
+    batches = [batch_of(rows) for rows in parts]
+    accepted, rejected, sums = count(batches, rules, ["trip_distance", "total_amount"])
+    everything = [row for rows in parts for row in rows]
+    kept = [row for row in everything if plain_reason(row, rules) is None]
+    assert accepted == len(kept)
+    assert rejected == Counter(why for row in everything if (why := plain_reason(row, rules)))
+    assert sums["trip_distance"] == pytest.approx(sum(miles or 0 for _, miles, _ in kept), abs=1e-6)
+    assert sums["total_amount"] == pytest.approx(sum(total or 0 for _, _, total in kept), abs=1e-6)
+    assert accepted + rejected.total() == len(everything)
+    halves = [split(batch, rules) for batch in batches]
+    assert accepted == sum(len(part) for part, _ in halves)
+    assert rejected == Counter(why for _, part in halves for why in part["reason"].to_pylist())
+
+
+def test_the_columns_of_rules_are_what_they_look_at() -> None:
+    assert columns_of(BOTH) == ["passenger_count", "trip_distance"]
+    assert columns_of([]) == []
+    assert set(columns_of(BOTH)) < set(YELLOW.schema.names)
+
+
+def test_an_unknown_rule_is_named_with_those_there_are() -> None:
+    with pytest.raises(UnknownName, match=r"rule 'has_fun' is not one of has_passengers, positive_dist"):
+        rule_named("has_fun")
+
+
+@pytest.fixture
+def staged(trips: TripServer, tmp_path: Path) -> StagedFile:
+    """Yellow 2021-01, 5,000 lines of which 10 are malformed."""
+    generate("yellow", "2021-01", "dtc", 5_000, trips.folder, malformed=10)
+    offline = settings_for(Settings.from_environment({}).postgres, trips, tmp_path)
+    return stage_trip_file(run_of(offline, "yellow", "2021-01", "dtc")).files[0]
+
+
+def test_every_row_of_a_staged_file_is_accounted_for(staged: StagedFile) -> None:
+    [judged] = apply_rules(Manifest((staged,)), BOTH).files
+    rows: list[dict[str, Any]] = [row for batch in staged.batches() for row in batch.to_pylist()]
+    kept = [row for row in rows if (row["passenger_count"] or 0) > 0 and (row["trip_distance"] or 0) > 0]
+    assert (judged.rows_read, len(rows)) == (5_000, 4_990)
+    assert judged.rules == tuple(BOTH)
+    assert judged.rows_accepted == len(kept)
+    assert judged.rows_rejected == 5_000 - len(kept)
+    assert judged.rejected["passenger_count_missing"] == sum(row["passenger_count"] is None for row in rows) == 349
+    assert judged.rejected["no_passengers"] == sum(row["passenger_count"] == 0 for row in rows)
+    assert {name: rows for name, rows in judged.rejected.items() if name.startswith("malformed")} == {
+        "malformed: number of fields": 4,
+        "malformed: fare_amount": 3,
+        "malformed: tpep_pickup_datetime": 3,
+    }
+    assert judged.sums["trip_distance"] == pytest.approx(sum(row["trip_distance"] for row in kept))
+    assert judged.sums["total_amount"] == pytest.approx(sum(row["total_amount"] for row in kept))
+    assert judged.rows_accepted + judged.rows_rejected == 5_000
+
+
+def test_applying_rules_twice_gives_the_same_as_once(staged: StagedFile) -> None:
+    once = apply_rules(Manifest((staged,)), BOTH)
+    assert apply_rules(once, BOTH) == once
+    # Other rules start from the staged rows again, not from what the first left.
+    assert apply_rules(once, []).files[0].rows_accepted == 4_990
+
+
+def test_the_log_tells_how_many_rows_were_set_aside_and_why(
+    staged: StagedFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apply_rules(Manifest((staged,)), ["has_passengers"])
+    assert "yellow 2021-01: 349 of 5,000 rows set aside: passenger_count_missing\n" in capsys.readouterr().out
+
+
+def test_a_file_of_which_no_row_passes_is_an_error(trips: TripServer, tmp_path: Path) -> None:
+    generate("yellow", "2021-01", "dtc", 100, trips.folder)
+    path = trips.folder / "dtc" / "yellow" / "yellow_tripdata_2021-01.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).split(b"\r\n")
+    emptied = [lines[0], *(b",".join([*line.split(b",")[:3], b"0", *line.split(b",")[4:]]) for line in lines[1:-1])]
+    path.write_bytes(gzip.compress(b"\n".join(emptied)))
+    offline = settings_for(Settings.from_environment({}).postgres, trips, tmp_path)
+    manifest = stage_trip_file(run_of(offline, "yellow", "2021-01", "dtc"))
+    url = manifest.files[0].url
+    with pytest.raises(NotATripFile) as refused:
+        apply_rules(manifest, ["has_passengers"])
+    assert str(refused.value) == (f"{url}: no row of 100 passes has_passengers: check the rules; nothing was loaded")
+    assert apply_rules(manifest, []).files[0].rows_accepted == 100
+
+
+def test_a_row_that_is_neither_accepted_nor_rejected_is_noticed(staged: StagedFile) -> None:
+    with pytest.raises(CountsDisagree, match="yellow 2021-01: 5,001 rows read, but 4,990 accepted and 10 rejected"):
+        apply_rules(Manifest((replace(staged, rows_read=5_001),)), [])
+
+
+def test_a_staged_file_that_is_gone_says_what_to_run(staged: StagedFile) -> None:
+    Path(staged.path).unlink()
+    with pytest.raises(NotATripFile, match=r"is gone: run load_api_data again"):
+        apply_rules(Manifest((staged,)), BOTH)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 10**12), st.dictionaries(st.text(), st.integers(0, 10**9)), st.floats(allow_nan=False))
+def test_a_manifest_survives_the_way_through_a_frame(rows: int, rejected: dict[str, int], total: float) -> None:
+    file = StagedFile(
+        "yellow", "2021-01", "dtc", "http://x/y", '"e"', rows, "ab", "/p", "", ("VendorID",), (), rows, {"bad": 1},
+        ("has_passengers",), rows, rejected, {"total_amount": total},
+    )  # fmt: skip
+    assert Manifest.of_frame(Manifest((file, file)).to_frame()) == Manifest((file, file))
+    assert Manifest.of_frame(Manifest(()).to_frame()) == Manifest(())

@@ -1,0 +1,296 @@
+"""The BigQuery emulator, through Google's own client: loads from the bucket, months replaced, errors that end."""
+
+import io
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
+from google.api_core.retry import Retry
+from google.cloud import bigquery, storage
+
+from ops.stack import google
+from ops.stack.google import GoogleServer
+
+ONCE = Retry(predicate=lambda error: False)
+SCHEMA = [
+    bigquery.SchemaField("vendorid", "INT64", description="who sent the record"),
+    bigquery.SchemaField("pickup_datetime", "DATETIME", description="New York wall clock"),
+    bigquery.SchemaField("fare_amount", "FLOAT64"),
+    bigquery.SchemaField("flag", "STRING"),
+    bigquery.SchemaField("file_month", "DATE"),
+]
+REPLACE_MONTH = """
+    MERGE `ny_taxi.trips` T
+    USING (SELECT vendorid, pickup_datetime, fare_amount, flag, file_month FROM `ny_taxi.staging`) S
+    ON FALSE
+    WHEN NOT MATCHED BY SOURCE AND T.file_month = DATE '2021-01-01' THEN DELETE
+    WHEN NOT MATCHED BY TARGET THEN INSERT (vendorid, pickup_datetime, fare_amount, flag, file_month)
+        VALUES (vendorid, pickup_datetime, fare_amount, flag, file_month)
+"""
+
+
+@pytest.fixture
+def client(google_server: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[bigquery.Client]:
+    for name, value in google_server.environment().items():
+        monkeypatch.setenv(name, value)
+    found = bigquery.Client(location="US")
+    yield found
+    for table in list(found.list_tables("ny_taxi")):
+        ask(found, f"DROP {table.table_type} ny_taxi.{table.table_id}")
+
+
+def trips(month: date, rows: int) -> pa.Table:
+    """As a lake has them: TLC's letter case, columns in another order than the table's, one without a value."""
+    return pa.table(
+        {
+            "file_month": pa.array([month] * rows),
+            "VendorID": pa.array(range(rows), pa.int64()),
+            "Pickup_DateTime": pa.array([datetime(month.year, month.month, 1)] * rows, pa.timestamp("us")),
+            "Fare_amount": pa.array([1.5] * rows),
+            "flag": pa.array([None] * rows, pa.string()),
+        }
+    )
+
+
+def put(name: str, content: pa.Table | bytes) -> str:
+    """Put an object into the bucket; its address."""
+    if isinstance(content, pa.Table):
+        sink = io.BytesIO()
+        pq.write_table(content, sink)
+        content = sink.getvalue()
+    bucket = storage.Client().bucket("nyc-taxi-local")
+    bucket.blob(name).upload_from_string(content)
+    return f"gs://{bucket.name}/{name}"
+
+
+def load(client: bigquery.Client, uri: str | list[str], table: str, **options: object) -> bigquery.LoadJob:
+    config = bigquery.LoadJobConfig(source_format="PARQUET", **options)
+    job = client.load_table_from_uri(uri, f"nyc-taxi-local.{table}", job_config=config, timeout=20)
+    job.result(timeout=20, retry=ONCE)
+    return job
+
+
+def ask(client: bigquery.Client, sql: str) -> list[tuple[object, ...]]:
+    job = client.query(sql, timeout=20, retry=ONCE, job_retry=None)
+    return [tuple(row.values()) for row in job.result(timeout=20, retry=ONCE, job_retry=None)]
+
+
+def make_trips(client: bigquery.Client) -> bigquery.Table:
+    table = bigquery.Table("nyc-taxi-local.ny_taxi.trips", schema=SCHEMA)
+    table.time_partitioning = bigquery.TimePartitioning(type_="MONTH", field="file_month")
+    table.clustering_fields = ["pickup_datetime", "vendorid"]
+    table.description, table.labels = "Trips of one service", {"service": "yellow"}
+    table.expires = datetime(2099, 1, 1, tzinfo=UTC)
+    return client.create_table(table, timeout=20)
+
+
+def test_a_table_keeps_all_that_is_said_of_it(client: bigquery.Client) -> None:
+    make_trips(client)
+    table = client.get_table("ny_taxi.trips")
+    assert [(field.name, field.field_type) for field in table.schema] == [
+        ("vendorid", "INTEGER"),
+        ("pickup_datetime", "DATETIME"),
+        ("fare_amount", "FLOAT"),
+        ("flag", "STRING"),
+        ("file_month", "DATE"),
+    ]
+    assert [field.description for field in table.schema[:2]] == ["who sent the record", "New York wall clock"]
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("MONTH", "file_month")
+    assert table.clustering_fields == ["pickup_datetime", "vendorid"]
+    assert (table.description, table.labels, table.location) == ("Trips of one service", {"service": "yellow"}, "US")
+    assert table.expires == datetime(2099, 1, 1, tzinfo=UTC)
+    table.expires, table.description, table.labels = None, "Changed", {"service": None, "origin": "tlc"}
+    table.schema = [*table.schema, bigquery.SchemaField("tip_amount", "FLOAT64")]
+    client.update_table(table, ["expires", "description", "labels", "schema"], timeout=20)
+    table = client.get_table("ny_taxi.trips")
+    assert (table.expires, table.description, table.labels) == (None, "Changed", {"origin": "tlc"})
+    assert table.clustering_fields == ["pickup_datetime", "vendorid"]
+    assert ask(client, "SELECT COUNT(tip_amount) FROM ny_taxi.trips") == [(0,)]
+
+
+def test_a_load_matches_columns_by_name_in_any_letter_case(client: bigquery.Client) -> None:
+    make_trips(client)
+    uri = put("trips/january.parquet", trips(date(2021, 1, 1), 3))
+    job = load(client, uri, "ny_taxi.trips", write_disposition="WRITE_TRUNCATE", labels={"month": "2021-01"})
+    assert (job.output_rows, job.input_files, job.labels) == (3, 1, {"month": "2021-01"})
+    again = client.get_job(job.job_id, timeout=20)
+    assert isinstance(again, bigquery.LoadJob)
+    assert (again.state, again.output_rows) == ("DONE", 3)
+    assert again.created <= again.started <= again.ended
+    assert ask(client, "SELECT vendorid, fare_amount, flag, file_month FROM ny_taxi.trips ORDER BY vendorid") == [
+        (number, 1.5, None, date(2021, 1, 1)) for number in range(3)
+    ]
+    assert client.get_table("ny_taxi.trips").num_rows == 3
+
+
+def test_a_load_makes_its_table_and_takes_lists_and_wildcards(client: bigquery.Client) -> None:
+    uris = [put(f"many/{number}/trips.parquet", trips(date(2021, number, 1), number)) for number in (1, 2)]
+    assert load(client, uris, "ny_taxi.staging").output_rows == 3
+    assert load(client, "gs://nyc-taxi-local/many/*.parquet", "ny_taxi.staging").output_rows == 3
+    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.staging") == [(6,)]
+
+
+def test_a_partition_is_replaced_alone(client: bigquery.Client) -> None:
+    make_trips(client)
+    for month in (1, 2):
+        uri = put(f"trips/{month}.parquet", trips(date(2021, month, 1), 10))
+        load(client, uri, f"ny_taxi.trips$20210{month}", write_disposition="WRITE_TRUNCATE")
+    uri = put("trips/1.parquet", trips(date(2021, 1, 1), 4))
+    load(client, uri, "ny_taxi.trips$202101", write_disposition="WRITE_TRUNCATE")
+    by_month = "SELECT file_month, COUNT(*) FROM ny_taxi.trips GROUP BY file_month ORDER BY file_month"
+    assert ask(client, by_month) == [(date(2021, 1, 1), 4), (date(2021, 2, 1), 10)]
+    with pytest.raises(BadRequest, match="do not belong to the partition"):
+        load(client, uri, "ny_taxi.trips$202102", write_disposition="WRITE_TRUNCATE")
+    assert ask(client, by_month) == [(date(2021, 1, 1), 4), (date(2021, 2, 1), 10)]
+
+
+def test_a_merge_replaces_one_month(client: bigquery.Client) -> None:
+    make_trips(client)
+    load(client, put("1.parquet", trips(date(2021, 1, 1), 5)), "ny_taxi.trips")
+    load(client, put("2.parquet", trips(date(2021, 2, 1), 7)), "ny_taxi.trips")
+    load(client, put("new.parquet", trips(date(2021, 1, 1), 9)), "ny_taxi.staging")
+    for _ in range(2):
+        ask(client, REPLACE_MONTH)
+        assert ask(
+            client, "SELECT file_month, COUNT(*), SUM(fare_amount) FROM ny_taxi.trips GROUP BY 1 ORDER BY 1"
+        ) == [
+            (date(2021, 1, 1), 9, 13.5),
+            (date(2021, 2, 1), 7, 10.5),
+        ]
+    assert client.get_table("ny_taxi.trips").num_rows == 16
+
+
+def test_views_tables_and_their_layout_by_sql(client: bigquery.Client) -> None:
+    ask(
+        client,
+        "CREATE TABLE ny_taxi.made (day DATE, n INT64) PARTITION BY DATE_TRUNC(day, MONTH) CLUSTER BY n "
+        "OPTIONS (description = 'by SQL')",
+    )
+    table = client.get_table("ny_taxi.made")
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("MONTH", "day")
+    assert (table.clustering_fields, table.description) == (["n"], "by SQL")
+    ask(client, "INSERT INTO ny_taxi.made (day, n) VALUES (DATE '2021-01-31', 5)")
+    ask(client, "CREATE OR REPLACE VIEW ny_taxi.seen AS SELECT n + 1 AS m FROM ny_taxi.made")
+    assert ask(client, "SELECT m FROM ny_taxi.seen") == [(6,)]
+    assert "SELECT n + 1 AS m" in client.get_table("ny_taxi.seen").view_query
+    ask(client, "DROP VIEW ny_taxi.seen")
+    ask(client, "DROP TABLE ny_taxi.made")
+    ask(client, "DROP TABLE IF EXISTS ny_taxi.made")
+    assert list(client.list_tables("ny_taxi")) == []
+
+
+def test_parameters_are_bound(client: bigquery.Client) -> None:
+    month = bigquery.ScalarQueryParameter("month", "DATE", date(2021, 1, 1))
+    config = bigquery.QueryJobConfig(query_parameters=[month], labels={"asked": "by-a-test"})
+    job = client.query("SELECT DATE_ADD(@month, INTERVAL 1 MONTH) AS next", job_config=config, timeout=20)
+    assert [row.next for row in job.result(timeout=20)] == [date(2021, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text.parquet", b"this is no Parquet at all", "gs://nyc-taxi-local/text.parquet"),
+        ("empty.parquet", b"", "gs://nyc-taxi-local/empty.parquet"),
+        ("cut.parquet", b"PAR1" + b"x" * 100, "gs://nyc-taxi-local/cut.parquet"),
+        ("more.parquet", pa.table({"VendorID": [1], "extra": [1]}), "Cannot add fields"),
+        ("other.parquet", pa.table({"VendorID": ["one"]}), "VendorID has changed type from INTEGER to STRING"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_400_and_changes_nothing(
+    client: bigquery.Client, name: str, content: pa.Table | bytes, message: str
+) -> None:
+    make_trips(client)
+    load(client, put("good.parquet", trips(date(2021, 1, 1), 3)), "ny_taxi.trips")
+    with pytest.raises(BadRequest, match=message):
+        load(client, put(name, content), "ny_taxi.trips", write_disposition="WRITE_TRUNCATE")
+    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.trips") == [(3,)]
+
+
+def test_what_is_missing_is_404(client: bigquery.Client) -> None:
+    uri = put("good.parquet", trips(date(2021, 1, 1), 3))
+    with pytest.raises(NotFound, match=r"gs://nyc-taxi-local/absent\.parquet"):
+        load(client, "gs://nyc-taxi-local/absent.parquet", "ny_taxi.trips")
+    with pytest.raises(NotFound, match="Dataset nyc-taxi-local:absent"):
+        load(client, uri, "absent.trips")
+    with pytest.raises(NotFound):
+        client.get_table("ny_taxi.absent", retry=ONCE)
+    with pytest.raises(NotFound):
+        client.create_table(bigquery.Table("nyc-taxi-local.absent.trips", schema=SCHEMA), retry=ONCE)
+    with pytest.raises(NotFound):
+        ask(client, "SELECT * FROM ny_taxi.absent")
+
+
+def test_no_file_of_this_machine_can_be_read(client: bigquery.Client, tmp_path: Path) -> None:
+    pq.write_table(trips(date(2021, 1, 1), 1), tmp_path / "private.parquet")
+    for uri in (f"file://{tmp_path}/private.parquet", str(tmp_path / "private.parquet")):
+        with pytest.raises(BadRequest, match="must be a Google Cloud Storage location"):
+            load(client, uri, "ny_taxi.stolen")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELEC 1",
+        "SELECT 1 / 0",
+        "SELECT ERROR('stop')",
+        "SELECT no_such_function(1)",
+        "SELECT CAST('x' AS INT64)",
+        "BEGIN RAISE USING MESSAGE = 'stop'; END",
+        "CREATE TABLE absent.t (a INT64)",
+        "CREATE VIEW ny_taxi.v AS SELECT a FROM ny_taxi.absent",
+        "SELECT ST_GEOGPOINT(1, 2)",
+    ],
+)
+def test_what_a_statement_does_wrong_is_4xx(client: bigquery.Client, sql: str) -> None:
+    with pytest.raises(GoogleAPICallError) as refused:
+        ask(client, sql)
+    assert 400 <= (refused.value.code or 0) < 500
+
+
+def test_a_job_runs_once_under_its_name(client: bigquery.Client) -> None:
+    uri = put("good.parquet", trips(date(2021, 1, 1), 3))
+    config = bigquery.LoadJobConfig(source_format="PARQUET")
+    name = f"once-{datetime.now(UTC):%H%M%S%f}"
+    client.load_table_from_uri(uri, "ny_taxi.once", job_id=name, job_config=config).result(timeout=20)
+    with pytest.raises(Conflict, match="Already Exists: Job"):
+        client.load_table_from_uri(uri, "ny_taxi.once", job_id=name, job_config=config, retry=ONCE)
+    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.once") == [(3,)]
+
+
+def test_a_million_rows_are_replaced_in_seconds_and_little_memory(
+    client: bigquery.Client, google_server: GoogleServer
+) -> None:
+    make_trips(client)
+    uri = put("million.parquet", trips(date(2021, 1, 1), 1_000_000))
+    load(client, uri, "ny_taxi.trips")
+    load(client, uri, "ny_taxi.staging")
+    began = time.monotonic()
+    ask(client, REPLACE_MONTH)
+    assert time.monotonic() - began < 15  # hours, if each row were compared with each
+    assert client.get_table("ny_taxi.trips").num_rows == 1_000_000
+    assert psutil.Process(google_server.bigquery_pid).memory_info().rss < 1_500_000_000
+
+
+def test_sigkill_keeps_what_was_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = google.start(tmp_path)
+    try:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        client = bigquery.Client(location="US")
+        make_trips(client)
+        load(client, put("1.parquet", trips(date(2021, 1, 1), 5)), "ny_taxi.trips")
+        os.kill(server.bigquery_pid, signal.SIGKILL)
+        assert google.start(tmp_path).bigquery_port == server.bigquery_port
+        table = client.get_table("ny_taxi.trips")
+        assert (table.num_rows, table.clustering_fields) == (5, ["pickup_datetime", "vendorid"])
+        assert [field.description for field in table.schema[:1]] == ["who sent the record"]
+    finally:
+        google.stop(tmp_path)
