@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ops.stack.trip_server import TripServer
 BODY = bytes(range(256)) * 40  # 10,240 bytes
 FILE = "/trip-data/yellow_tripdata_2021-01.parquet"
 
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, Message, bytes]
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def ask(server: TripServer, path: str = FILE, method: str = "GET", **headers: st
     try:
         connection.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
         response = connection.getresponse()
-        return response.status, dict(response.getheaders()), response.read()
+        return response.status, response.headers, response.read()
     finally:
         connection.close()
 
@@ -91,23 +92,23 @@ def test_a_range_gets_206_with_those_bytes(server: TripServer, asked: str, sent:
     assert body == part
 
 
-@pytest.mark.parametrize("asked", ["bytes=10240-", "bytes=20000-30000", "bytes=-0"])
+@pytest.mark.parametrize("asked", ["bytes=10240-", "bytes=20000-30000"])
 def test_a_range_past_the_end_gets_416_with_the_size(server: TripServer, asked: str) -> None:
     status, headers, _ = ask(server, Range=asked)
     assert (status, headers["Content-Range"]) == (416, "bytes */10240")
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=5-2", "bytes=-", "rows=0-1", "bytes=a-b"])
-def test_what_is_not_one_range_of_bytes_gets_the_whole_file(server: TripServer, asked: str) -> None:
-    status, _, body = ask(server, Range=asked)
-    assert (status, len(body)) == (200, 10_240)
+def test_what_is_not_one_range_of_bytes_gets_416_and_no_bytes(server: TripServer, asked: str) -> None:
+    status, headers, body = ask(server, Range=asked)
+    assert (status, headers["Content-Range"], body) == (416, "bytes */10240", b"")
 
 
 def test_a_resumed_download_of_a_changed_file_starts_again(server: TripServer) -> None:
     etag = ask(server)[1]["ETag"]
     assert ask(server, Range="bytes=100-", If_Range=etag)[0] == 206
-    status, _, body = ask(server, Range="bytes=100-", If_Range='"older"')
-    assert (status, len(body)) == (200, 10_240)
+    status, headers, body = ask(server, Range="bytes=100-", If_Range='"older"')
+    assert (status, headers["ETag"], body == BODY) == (200, etag, True)
 
 
 @pytest.mark.parametrize(
