@@ -24,6 +24,7 @@ from ops.mage.owner import EMAIL, Owner
 from ops.mage.server import MageServer
 from ops.paths import PROJECT, ROOT
 from ops.ports import free_port
+from ops.wait import wait_until
 
 FIRST, LAST, QUICK_LAST = Month(2019, 1), Month(2020, 12), Month(2019, 3)
 PARALLEL, ROWS = 4, 1_000
@@ -112,12 +113,10 @@ def measure(given: Mapping[str, str], api: MageApi, pid: int) -> tuple[int, Figu
     began = time.monotonic()
     with Tree(pid) as tree:
         number = start(plan, api)
-        while not (now := look(number, api)).ended and time.monotonic() - began < LIMIT_SECONDS:
-            time.sleep(LOOK_SECONDS)
+        wait_until(lambda: look(number, api).ended, LIMIT_SECONDS, LOOK_SECONDS)
         seconds = time.monotonic() - began
-    calm = time.monotonic() + CALM_SECONDS
-    while len(after := sizes_mb(pid)) > len(idle) and time.monotonic() < calm:
-        time.sleep(LOOK_SECONDS)
+    wait_until(lambda: len(sizes_mb(pid)) <= len(idle), CALM_SECONDS, LOOK_SECONDS)
+    now, after = look(number, api), sizes_mb(pid)
     completed = now.number("completed")
     return number, Figures(
         len(now.runs), plan.parallel, completed, seconds, sum(idle), max(idle), tree.peak_mb, sum(after)

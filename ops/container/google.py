@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from ops.errors import LocalStackError, StartRefused
 from ops.stack import google
 from ops.stack.google import GoogleServer
 from ops.stack.process import healthy
+from ops.wait import wait_until
 
 KEY = "GOOGLE_APPLICATION_CREDENTIALS"
 WAIT_SECONDS = 60
@@ -74,9 +74,6 @@ def _known(host: str | None) -> bool:
 
 
 def _awaited(host: str, port: int) -> tuple[str, int]:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not healthy(port, host=host):
-        if time.monotonic() > deadline:
-            raise LocalStackError(f"the emulator at {host}:{port} does not answer: see its log")
-        time.sleep(0.5)
+    if not wait_until(lambda: healthy(port, host=host), WAIT_SECONDS, 0.5):
+        raise LocalStackError(f"the emulator at {host}:{port} does not answer: see its log")
     return host, port

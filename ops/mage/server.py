@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from ops.mage.git_filter import kept_clean
 from ops.mage.owner import Owner, renew_password, stored_owner
 from ops.paths import HOST, PROJECT, ROOT
 from ops.ports import free_port
+from ops.wait import wait_until
 
 PROGRAM = (sys.executable, "-P", str(ROOT / "ops" / "mage" / "program.py"))
 METADATA_DATABASE = "mage_metadata"
@@ -82,14 +82,14 @@ class MageServer:
 
     def wait(self) -> "MageServer":
         """Return when it answers and its scheduler runs; LocalStackError with the end of its log when it does not."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self.healthy():
-            if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                said = self.log.read_text(errors="replace")[-2_000:] if self.log else "see above"
-                raise LocalStackError(f"Mage did not start on port {self.port}: {said}")
-            time.sleep(0.2)
+        if not wait_until(self.healthy, START_SECONDS, 0.2, unless=self._has_ended):
+            self.stop()
+            said = self.log.read_text(errors="replace")[-2_000:] if self.log else "see above"
+            raise LocalStackError(f"Mage did not start on port {self.port}: {said}")
         return self
+
+    def _has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
 
     def healthy(self) -> bool:
         """Whether the server answers and its scheduler runs."""

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +27,7 @@ from ops.errors import LocalStackError
 from ops.paths import HOST, write_private
 from ops.ports import free_port
 from ops.stack.process import wait_until_gone
+from ops.wait import wait_until
 
 USER = DBNAME = "mage"
 SETTINGS = {
@@ -189,11 +189,9 @@ def _kill_orphans(data: Path) -> None:
 
 def _when_ready(data: Path, password: str) -> PostgresServer:
     # Usually at once: pg_ctl has waited. Not when an earlier `start` was killed while the server recovered.
-    deadline = time.monotonic() + START_SECONDS
-    while (port := _listening_port(data)) is None:
-        if _postmaster(data) is None or time.monotonic() > deadline:
-            raise LocalStackError(f"Postgres of {data} did not get ready:\n{_log_tail(data)}")
-        time.sleep(0.05)
+    port = wait_until(lambda: _listening_port(data), START_SECONDS, unless=lambda: _postmaster(data) is None)
+    if port is None:
+        raise LocalStackError(f"Postgres of {data} did not get ready:\n{_log_tail(data)}")
     return PostgresServer(HOST, port, USER, password, DBNAME, data)
 
 

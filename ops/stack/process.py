@@ -3,7 +3,6 @@
 import http.client
 import json
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ import psutil
 from ops.errors import LocalStackError
 from ops.paths import HOST, ROOT, write_private
 from ops.ports import free_port
+from ops.wait import wait_until
 
 HEALTHY_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed: both emulators survive that
@@ -89,12 +89,9 @@ class Service:
 
     def wait(self, running: Running) -> Running:
         """Return when the launched program answers; LocalStackError with the end of its log when it does not."""
-        deadline = time.monotonic() + HEALTHY_SECONDS
-        while not healthy(running.port):
-            if _process(running) is None or time.monotonic() > deadline:
-                self.stop()
-                raise LocalStackError(f"The {self.name} did not start on port {running.port}.\n{self._log_tail()}")
-            time.sleep(0.02)
+        if not wait_until(lambda: healthy(running.port), HEALTHY_SECONDS, unless=lambda: _process(running) is None):
+            self.stop()
+            raise LocalStackError(f"The {self.name} did not start on port {running.port}.\n{self._log_tail()}")
         return running
 
     def stop(self) -> None:
@@ -114,10 +111,9 @@ class Service:
 
     def _port(self, preferred: int | None) -> int:
         """The port of last time; a process that is being killed holds it for a moment after it has lost its name."""
-        deadline = time.monotonic() + DYING_SECONDS
-        while (port := free_port(preferred)) != preferred and preferred and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return port
+        if preferred:
+            wait_until(lambda: free_port(preferred) == preferred, DYING_SECONDS)
+        return free_port(preferred)
 
     def _write(self, running: Running) -> None:
         write_private(self.record, json.dumps(asdict(running)))
@@ -162,12 +158,7 @@ def healthy(port: int, patience: float = 2, host: str = HOST) -> bool:
 
 def wait_until_gone(processes: list[psutil.Process], seconds: float) -> bool:
     """Whether all `processes` end within `seconds`. A zombie has ended: in a container nobody may reap it."""
-    deadline = time.monotonic() + seconds
-    while any(_alive(process) for process in processes):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    return wait_until(lambda: not any(_alive(process) for process in processes), seconds)
 
 
 def _alive(process: psutil.Process) -> bool:

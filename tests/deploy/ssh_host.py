@@ -5,7 +5,6 @@ import getpass
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ops.ports import free_port
+from ops.wait import wait_until
 from tests.deploy.git_host import GitHost
 
 
@@ -55,11 +55,7 @@ def running_ssh_host(tmp_path: Path) -> Iterator[SshHost]:
     process = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL)
     key = " ".join((folder / "host.pub").read_text().split()[:2])
     try:
-        deadline = time.monotonic() + 20
-        while free_port(port) == port:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert wait_until(lambda: free_port(port) != port, 20, unless=lambda: process.poll() is not None)
         yield SshHost(port, f"[127.0.0.1]:{port} {key}", (folder / "user").read_text())
     finally:
         process.kill()

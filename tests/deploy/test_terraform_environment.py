@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from ops.stack import postgres
 from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
+from ops.wait import wait_until
 from tests.conftest import image_environment, sql
 from tests.deploy.terraform import StandIns, Workspace
 from tests.deploy.test_terraform_faults import environment, secrets
@@ -146,11 +146,13 @@ def _running(instance: Instance) -> Iterator[Instance]:
         )
     try:
         said = instance.folder / "log"
-        deadline = time.monotonic() + 240  # what the start-up probe waits
-        while not scheduler_runs(instance.url):
-            assert process.poll() is None, said.read_text()[-3_000:]
-            assert time.monotonic() < deadline, said.read_text()[-3_000:]
-            time.sleep(0.3)
+        there = wait_until(
+            lambda: scheduler_runs(instance.url),
+            240,  # as long as the start-up probe waits
+            0.3,
+            unless=lambda: process.poll() is not None,
+        )
+        assert there, said.read_text()[-3_000:]
         yield instance
     finally:
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []

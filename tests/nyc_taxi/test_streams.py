@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nyc_taxi.streams import Spool, prefetch
 
+from ops.wait import wait_until
+
 
 def wait_until_no_thread_is_more_than(before: int) -> None:
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    assert wait_until(lambda: threading.active_count() == before, 5)
 
 
 @given(st.lists(st.one_of(st.none(), st.integers())), st.integers(1, 4))
@@ -48,9 +47,7 @@ def test_the_producer_works_ahead_but_no_further_than_the_depth() -> None:
 
     stream = prefetch(counted(), depth=3)
     assert next(stream) == 0
-    deadline = time.monotonic() + 5
-    while len(made) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(made) >= 5, 5)
     time.sleep(0.05)
     # One was handed over, three wait in the queue, one is in the producer's hand.
     assert made == [0, 1, 2, 3, 4]

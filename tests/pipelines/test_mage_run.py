@@ -17,6 +17,7 @@ from ops.commands import run as mage
 from ops.paths import MAGE, PROJECT, ROOT
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
+from ops.wait import wait_until
 from tests.conftest import sql
 
 pytestmark = pytest.mark.mage
@@ -116,9 +117,8 @@ def test_a_run_killed_at_any_point_leaves_the_old_month(
     command = [MAGE, "run", PROJECT.name, "api_to_postgres", "--test"]
     run = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     copying = "SELECT count(*) FROM pg_stat_progress_copy"
-    while sql(database, copying) == [(0,)]:
-        assert run.poll() is None, "ended before it copied anything"
-        time.sleep(0.01)
+    copies = wait_until(lambda: sql(database, copying) != [(0,)], 120, 0.01, unless=lambda: run.poll() is not None)
+    assert copies, "ended before it copied anything"
     run.send_signal(signal.SIGKILL)
     run.wait(10)
     assert counted(database) == before

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from ops.mage.server import METADATA_DATABASE, MageServer
 from ops.ports import free_port
 from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
+from ops.wait import wait_until
 from tests.conftest import environment_of, process_environment, sql
 from tests.project_copy import copy_project
 from tests.receivers import WebhookReceiver
@@ -76,10 +76,8 @@ T = TypeVar("T")
 
 def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:
     """What `look` finds, asked again and again; an assertion that names it when it does not come in time."""
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None:
-        assert time.monotonic() < deadline, f"{what} did not come in {seconds} s"
-        time.sleep(0.2)
+    found = wait_until(look, seconds, 0.2)
+    assert found, f"{what} did not come in {seconds} s"
     return found
 
 

@@ -23,6 +23,7 @@ from nyc_taxi.settings import Settings
 
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate, trip_path
+from ops.wait import wait_until
 from tests.conftest import REAL_FILES, run_of, settings_for
 
 STAGE_ONE_MONTH = """
@@ -243,23 +244,14 @@ def test_processes_that_stage_the_same_month_at_once_fetch_it_once(offline: Sett
     assert asked(trips).count("GET") == 1
 
 
-def wait_for_part(folder: Path) -> None:
-    """Until a staged file is half written."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if any(part.stat().st_size for part in folder.glob("2021-01-*.part")):
-            return
-        time.sleep(0.001)
-    raise AssertionError("no half-written file appeared")
-
-
 def test_a_process_killed_in_the_middle_leaves_nothing_visible_and_the_next_run_heals(
     offline: Settings, trips: TripServer
 ) -> None:
     generate("yellow", "2021-01", "dtc", 400_000, trips.folder)
     run = run_of(offline, "yellow", "2021-01", "dtc")
     process = start_staging(trips, offline)
-    wait_for_part(folder_of(run))
+    parts = folder_of(run)
+    assert wait_until(lambda: any(part.stat().st_size for part in parts.glob("2021-01-*.part")), 60, 0.001)
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL

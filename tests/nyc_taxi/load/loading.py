@@ -24,6 +24,7 @@ from nyc_taxi.transform import rules
 from ops.paths import ROOT
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
+from ops.wait import wait_until
 from tests.conftest import environment_of, run_of, sql
 
 
@@ -68,11 +69,7 @@ def start_load(
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait until the condition holds; fail with its description when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.02)
+    assert wait_until(condition, seconds), f"not within {seconds} s: {what}"
 
 
 def wait_for_copy(database: PostgresSettings) -> None:

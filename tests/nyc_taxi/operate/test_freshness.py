@@ -37,7 +37,7 @@ def loaded(settings: Settings, trips: TripServer, capsys: pytest.CaptureFixture[
     """Settings of a Postgres that has 500 synthetic trips of the month, and no request counted yet."""
     replace_month(judged(settings, trips, "green", "2020-10", "dtc", 500, malformed=2), settings.postgres)
     capsys.readouterr()
-    trips._server.requests.clear()
+    trips._requests.clear()
     return settings
 
 

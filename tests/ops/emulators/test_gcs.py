@@ -23,6 +23,7 @@ from google.cloud import storage
 
 from ops.stack import google
 from ops.stack.google import GoogleServer
+from ops.wait import wait_until
 
 MB = 1 << 20
 
@@ -375,8 +376,7 @@ def test_sigkill_in_the_middle_of_uploads_leaves_every_object_whole(tmp_path: Pa
     try:
         with ThreadPoolExecutor(4) as pool:
             writers = [pool.submit(write, name) for name in "abcd"]
-            while len(answered) < 4 or min(answered.values()) < 3:
-                time.sleep(0.01)
+            assert wait_until(lambda: len(answered) == 4 and min(answered.values()) >= 3, 60)
             os.kill(server.gcs_pid, signal.SIGKILL)
             for writer in writers:
                 writer.result()

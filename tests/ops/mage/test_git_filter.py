@@ -1,13 +1,13 @@
 """What git says of the project after Mage wrote what belongs to this machine into its pipelines."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from ops.mage.git_filter import install_git_filter, kept_clean, look_again
 from ops.paths import PROJECT, ROOT
+from ops.wait import wait_until
 
 AS_RUN = {
     "  status: not_executed": "  status: executed",
@@ -79,10 +79,7 @@ def test_while_another_git_has_the_index_it_says_that_it_could_not(project: Path
 def test_it_is_kept_clean_while_mage_writes(project: Path) -> None:
     with kept_clean(project):
         mage_runs(project / "pipelines" / "api_to_gcs" / "metadata.yaml")
-        deadline = time.monotonic() + 20
-        while git(project, "status", "--short") and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert git(project, "status", "--short") == ""
+        assert wait_until(lambda: git(project, "status", "--short") == "", 20, 0.1)
         mage_runs(project / "pipelines" / "api_to_postgres" / "metadata.yaml")
     assert git(project, "status", "--short") == ""
 

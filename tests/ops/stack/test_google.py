@@ -21,6 +21,8 @@ from ops.paths import ROOT
 from ops.stack import google
 from ops.stack import process as service
 from ops.stack.google import GoogleServer
+from ops.stack.process import wait_until_gone
+from ops.wait import wait_until
 
 START = (
     "import sys, pathlib; from ops.stack import google; print(google.start(pathlib.Path(sys.argv[1])).environment())"
@@ -123,8 +125,7 @@ def test_kill_9_of_both_heals_with_the_data_kept(
     bigquery.Client().query("CREATE OR REPLACE TABLE ny_taxi.survivor AS SELECT 8 AS n").result(timeout=20)
     for pid in (server.gcs_pid, server.bigquery_pid):
         os.kill(pid, signal.SIGKILL)
-    while processes_of(folder):
-        time.sleep(0.01)
+    assert wait_until(lambda: not processes_of(folder), 20)
     assert google.running(folder) is None
     again = google.start(folder)
     assert objects_of(again, monkeypatch).blob("survivor").download_as_bytes() == b"content"
@@ -133,8 +134,7 @@ def test_kill_9_of_both_heals_with_the_data_kept(
 
 def test_one_that_died_is_started_and_the_other_kept(server: GoogleServer, folder: Path) -> None:
     os.kill(server.gcs_pid, signal.SIGKILL)
-    while psutil.pid_exists(server.gcs_pid) and psutil.Process(server.gcs_pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
+    assert wait_until_gone([psutil.Process(server.gcs_pid)], seconds=20)
     again = google.start(folder)
     assert again.gcs_pid != server.gcs_pid
     assert again.bigquery_pid == server.bigquery_pid
@@ -172,9 +172,12 @@ def test_a_start_killed_half_way_is_found_again() -> None:
     folder = Path(tempfile.mkdtemp(prefix="gc-"))
     try:
         killed = subprocess.Popen([sys.executable, "-c", START, str(folder / "google")], cwd=ROOT)
-        while len([line for line in processes_of(folder) if "-m" in line]) < 2:
-            assert killed.poll() is None
-            time.sleep(0.005)
+        assert wait_until(
+            lambda: len([line for line in processes_of(folder) if "-m" in line]) == 2,
+            40,
+            0.005,
+            unless=lambda: killed.poll() is not None,
+        )
         killed.kill()
         killed.wait()
         server = google.start(folder / "google")

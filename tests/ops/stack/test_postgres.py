@@ -22,6 +22,7 @@ from ops.ports import free_port
 from ops.stack import postgres
 from ops.stack.postgres import PostgresServer
 from ops.stack.process import wait_until_gone
+from ops.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +169,8 @@ def test_a_query_that_outlives_the_killed_postmaster_does_not_block_the_next_sta
 ) -> None:
     with ThreadPoolExecutor() as pool:
         busy = pool.submit(query, server, "SELECT count(*) FROM generate_series(1, 2000000000)")
-        while not query(server, "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%2000000000)' AND state = 'active'"):
-            time.sleep(0.05)
+        active = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%2000000000)' AND state = 'active'"
+        assert wait_until(lambda: query(server, active), 20)
         kill(server.data)
         assert server_processes(server.data) != []
         assert postgres.start(server.data) == server
@@ -249,9 +250,13 @@ def test_two_first_starts_at_once_give_one_server_after_a_killed_initdb() -> Non
     command = [sys.executable, "-c", code, str(data)]
     try:
         killed = subprocess.Popen(command, cwd=ROOT)
-        while not list(folder.glob("postgres.initdb-*/data/PG_VERSION")):
-            assert killed.poll() is None
-            time.sleep(0.005)
+        begun = wait_until(
+            lambda: list(folder.glob("postgres.initdb-*/data/PG_VERSION")),
+            20,
+            0.005,
+            unless=lambda: killed.poll() is not None,
+        )
+        assert begun
         for process in [*psutil.Process(killed.pid).children(recursive=True), killed]:
             process.kill()
         killed.wait()

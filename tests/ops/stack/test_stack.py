@@ -19,6 +19,7 @@ from ops.errors import LocalStackError
 from ops.paths import ROOT, local_dir
 from ops.ports import free_port
 from ops.stack import stack
+from ops.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +119,7 @@ def test_a_killed_or_hung_trip_server_is_replaced(home: Path, blow: signal.Signa
     first = stack.up(home / "trips").trips
     assert first is not None
     os.kill(first.pid, blow)
-    while stack.status().trips is not None:
-        time.sleep(0.02)
+    assert wait_until(lambda: stack.status().trips is None, 20)
     second = stack.up(home / "trips").trips
     assert second is not None
     assert second.pid != first.pid

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +26,8 @@ from nyc_taxi.load.google import bigquery_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from ops.paths import HOST, PROJECT
 from tests.nyc_taxi.load.bucket.bucket_helpers import Line, Months, get, months_in, put, refusing
@@ -588,29 +589,16 @@ def test_the_plan_of_a_query_on_the_stand_in_is_zero_and_a_bad_query_is_refused(
 
 
 def test_the_plan_of_a_query_is_what_bigquery_says(google: GoogleSettings) -> None:
-    asked: list[dict[str, object]] = []
+    def plan(request: Request) -> Response:
+        statistics = {"query": {"totalBytesProcessed": "123456789"}}
+        job = json.loads(request.data) | {"status": {"state": "DONE"}, "statistics": statistics}
+        return Response(json.dumps(job), content_type="application/json")
 
-    class DryRun(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            statistics = {"query": {"totalBytesProcessed": "123456789"}}
-            answer = asked[-1] | {"status": {"state": "DONE"}, "statistics": statistics}
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    with HTTPServer((HOST, 0), DryRun) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        stubbed = replace(google, bigquery_emulator=f"http://{HOST}:{server.server_port}")
+    with HTTPServer(host=HOST) as server:
+        server.expect_request(re.compile(".*/jobs"), method="POST").respond_with_handler(plan)
+        stubbed = replace(google, bigquery_emulator=f"http://{HOST}:{server.port}")
         assert warehouse.planned_bytes("SELECT 1 FROM yellow_cab_data", stubbed) == 123_456_789
-        server.shutdown()
-    [job] = asked
-    assert isinstance(configuration := job["configuration"], dict)
+    [(asked, _)] = server.log
+    configuration = json.loads(asked.data)["configuration"]
     assert configuration["dryRun"] is True
     assert configuration["query"]["defaultDataset"]["datasetId"] == google.dataset

@@ -6,6 +6,7 @@ What tests of the lake share: synthetic months, what is in a bucket, lines that 
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from nyc_taxi.load.google import storage_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings, Settings
 from nyc_taxi.transform import rules as quality
+from pytest_httpserver import HTTPServer
 
 from ops.paths import HOST, ROOT
 from ops.stack import google
@@ -259,31 +260,10 @@ def _close(each: socket.socket) -> None:
 def refusing(status: int, message: str, reason: str) -> Iterator[str]:
     """The address of a service that answers everything with one error, in Google's form."""
     detail = [{"message": message, "domain": "global", "reason": reason}]
-    body = json.dumps({"error": {"code": status, "message": message, "errors": detail}}).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _refuse(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json; charset=UTF-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_DELETE = _refuse
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield f"http://{HOST}:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    body = {"error": {"code": status, "message": message, "errors": detail}}
+    with HTTPServer(host=HOST, threaded=True) as server:
+        server.expect_request(re.compile("")).respond_with_json(body, status)
+        yield server.url_for("")
 
 
 class DoomedStore:
