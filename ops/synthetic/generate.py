@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 from isal import igzip
 
 from ops.synthetic import eras
-from ops.synthetic.trips import LAST_ZONE, Plan, make_chunk, plan_file
+from ops.synthetic.draws import LAST_ZONE
+from ops.synthetic.plan import Plan, plan_file
+from ops.synthetic.trips import make_chunk
 
 CSV_CHUNK_ROWS = 200_000
 # The row group size of TLC's own files since 2023.

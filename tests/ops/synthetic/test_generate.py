@@ -13,7 +13,8 @@ import pytest
 
 from ops.synthetic import eras
 from ops.synthetic.generate import CSV_CHUNK_ROWS, generate
-from ops.synthetic.trips import make_chunk, plan_file
+from ops.synthetic.plan import plan_file
+from ops.synthetic.trips import make_chunk
 
 YELLOW_PARTS = [
     "fare_amount", "extra", "mta_tax", "tip_amount", "tolls_amount", "improvement_surcharge", "congestion_surcharge",
