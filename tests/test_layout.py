@@ -15,7 +15,7 @@ from ops.paths import PROJECT, ROOT
 
 LIBRARY = PROJECT / "utils" / "nyc_taxi"
 FLOORS = (
-    {"errors", "months", "streams"},
+    {"errors", "files", "months", "streams"},
     {"catalog"},
     {"manifest", "settings"},
     {"transform"},

@@ -10,8 +10,6 @@ options of CREATE TABLE other than partitioning, clustering and description are 
 
 import re
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,6 @@ import sqlglot
 from bqemulator import server as composition
 from bqemulator.api.app import create_app
 from bqemulator.api.routes import jobs, tables, upload
-from bqemulator.catalog import ddl_sync
-from bqemulator.catalog.models import Clustering, TableMeta, TimePartitioning
 from bqemulator.config import LogLevel, PersistenceMode, Settings
 from bqemulator.domain.errors import (
     InvalidQueryError,
@@ -32,19 +28,17 @@ from bqemulator.domain.errors import (
 from bqemulator.jobs import executor
 from bqemulator.scripting.exceptions import ScriptRaise
 from bqemulator.storage.engine import DuckDBEngine
-from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.versioning.snapshots import SnapshotManager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlglot import exp
 
-from ops.emulators.bigquery_load import Resource, known_dataset, load, load_or_explain, refuse_repeated, resolve_uri
+from ops.emulators.bigquery_load import load, load_or_explain, refuse_repeated, resolve_uri
+from ops.emulators.bigquery_tables import Resource, sync_created_table, table_from_request, table_to_response
 
 HOST = "127.0.0.1"
 MEMORY = "1GB"
 """What DuckDB may take; more goes to a file beside the tables."""
-
-LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 
 
 class Engine(DuckDBEngine):
@@ -154,93 +148,6 @@ async def handle_query_job(project: str, job: str, config: Resource, **named: An
     """A query, under a name that is new."""
     refuse_repeated(job, project, named["ctx"])
     return await _handle_query_job(project, job, config, **named)
-
-
-# --- Tables -----------------------------------------------------------------------------------------------------------
-
-_rest_to_table_meta = tables._rest_to_table_meta
-_table_to_rest = tables._table_to_rest
-
-
-def table_from_request(server: Server) -> Callable[..., TableMeta]:
-    """Reads a table's resource: expiration, labels that are removed and columns that are added too."""
-
-    def read(project: str, dataset: str, body: Resource, clock: Any, existing: TableMeta | None = None) -> TableMeta:
-        known_dataset(project, dataset, server.context)
-        if existing is not None and "labels" in body:
-            labels = existing.labels | (body["labels"] or {})
-            body["labels"] = {name: value for name, value in labels.items() if value is not None}
-        made = _rest_to_table_meta(project, dataset, body, clock, existing)
-        expires = existing.expiration_time if existing else None
-        if "expirationTime" in body:
-            stated = body["expirationTime"]
-            expires = datetime.fromtimestamp(int(stated) / 1000, UTC) if stated else None
-        if existing is not None and existing.table_type == "TABLE":
-            _add_columns(existing, made, server.context)
-        return made.model_copy(update={"expiration_time": expires})
-
-    return read
-
-
-def _add_columns(old: TableMeta, new: TableMeta, context: Any) -> None:
-    """The package would only say that they are there."""
-    known = {field.name.lower() for field in old.schema_.fields}
-    fields = [tables._field_to_rest(field) for field in new.schema_.fields if field.name.lower() not in known]
-    target = quoted_table_ref(old.project_id, old.dataset_id, old.table_id)
-    for name, kind in tables.bq_schema_to_duckdb_columns(fields):
-        context.engine.execute(f'ALTER TABLE {target} ADD COLUMN "{name}" {kind}')
-
-
-def table_to_response(server: Server) -> Callable[[TableMeta], Resource]:
-    """Writes a table's resource: with what the package leaves out, and the rows that are there now."""
-
-    def write(table: TableMeta) -> Resource:
-        body: Resource = _table_to_rest(table)
-        body["location"] = known_dataset(table.project_id, table.dataset_id, server.context).location
-        if table.expiration_time:
-            body["expirationTime"] = str(int(table.expiration_time.timestamp() * 1000))
-        if table.view_query:
-            body["view"] = {"query": table.view_query, "useLegacySql": False}
-        if table.table_type == "TABLE":
-            target = quoted_table_ref(table.project_id, table.dataset_id, table.table_id)
-            [(rows,)] = server.context.engine.connection.cursor().execute(f"SELECT count(*) FROM {target}").fetchall()
-            body["numRows"] = str(rows)
-        _name_as_google(body.get("schema", {}).get("fields", []))
-        return body
-
-    return write
-
-
-def _name_as_google(fields: list[Resource]) -> None:
-    """Types have their old names in answers, whatever they were made with."""
-    for field in fields:
-        field["type"] = LEGACY_NAMES.get(field["type"], field["type"])
-        _name_as_google(field.get("fields", []))
-
-
-_sync_created_table = ddl_sync.sync_created_table
-
-
-def sync_created_table(sql: str, project: str, context: Any) -> None:
-    """After CREATE TABLE: keep what PARTITION BY and CLUSTER BY say."""
-    _sync_created_table(sql, project, context)
-    target = ddl_sync._detect_plain_create_table(sql)
-    if target is None:
-        return
-    table = context.catalog.get_table(*ddl_sync._split_target(target, project))
-    properties = sqlglot.parse_one(sql, read="bigquery").args.get("properties")
-    if table is None or properties is None:
-        return
-    layout: Resource = {}
-    for clause in properties.expressions:
-        if isinstance(clause, exp.PartitionedByProperty):
-            column, unit = clause.this.find(exp.Column, exp.Identifier), clause.this.args.get("unit")
-            kind = str(unit).strip("'\"").upper() if unit else "DAY"
-            if column is not None and not column.name.startswith("_PARTITION"):
-                layout["time_partitioning"] = TimePartitioning(type=kind, field=column.name)
-        if isinstance(clause, exp.Cluster | exp.ClusterProperty):
-            layout["clustering"] = Clustering(fields=tuple(column.name for column in clause.expressions))
-    context.catalog.update_table(table.model_copy(update=layout))
 
 
 # --- The rest ---------------------------------------------------------------------------------------------------------

@@ -23,8 +23,7 @@ from bqemulator.jobs import executor
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import duckdb_type_to_bq_field
 
-Resource = dict[str, Any]
-"""As in Google's JSON."""
+from ops.emulators.bigquery_tables import Resource, check_columns, known_dataset
 
 
 def refuse_repeated(job: str, project: str, context: Any) -> None:
@@ -98,7 +97,7 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
         # In a thread, so that others are answered meanwhile.
         columns = await asyncio.to_thread(_columns, session, wanted.source)
         _make_table(wanted, columns, context)
-        _check_columns(wanted, columns, _columns(session, wanted.target))
+        check_columns(wanted.name, columns, _columns(session, wanted.target))
         async with context.engine.write_lock():
             rows = await asyncio.to_thread(_replace_or_append, session, wanted, _window(wanted, context))
     finally:
@@ -118,14 +117,6 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
         end_time=context.clock.now(),
         etag=job,
     )
-
-
-def known_dataset(project: str, dataset: str, context: Any) -> Any:
-    """A data set that exists."""
-    found = context.catalog.get_dataset(project, dataset)
-    if found is None:
-        raise NotFoundError(f"Not found: Dataset {project}:{dataset}")
-    return found
 
 
 def _asked(project: str, asked: Resource, context: Any) -> Load:
@@ -189,32 +180,6 @@ def _make_table(wanted: Load, columns: dict[str, str], context: Any) -> None:
         "clustering": tables._rest_to_clustering(wanted.config.get("clustering"), None),
     }
     context.catalog.update_table(made.model_copy(update=layout))
-
-
-_FAMILIES = (
-    ("INTEGER", r"(U?TINY|U?SMALL|U|U?BIG|HUGE)?INT(EGER)?"),
-    ("FLOAT", "FLOAT|DOUBLE"),
-    ("STRING", "VARCHAR"),
-    ("NUMERIC", r"DECIMAL\(.*"),
-    ("DATETIME", r"TIMESTAMP(_NS|_MS|_S)?"),
-    ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
-)
-
-
-def _family(kind: str) -> str:
-    """BigQuery's type for one of DuckDB's."""
-    return next((name for name, pattern in _FAMILIES if re.fullmatch(pattern, kind)), kind)
-
-
-def _check_columns(wanted: Load, columns: dict[str, str], held: dict[str, str]) -> None:
-    by_name = {name.lower(): kind for name, kind in held.items()}
-    for name, kind in columns.items():
-        there = by_name.get(name.lower())
-        problem = f"Provided Schema does not match Table {wanted.name}."
-        if there is None:
-            raise ValueError(f"{problem} Cannot add fields (field: {name})")
-        if _family(kind) != _family(there):
-            raise ValueError(f"{problem} Field {name} has changed type from {_family(there)} to {_family(kind)}")
 
 
 def _window(wanted: Load, context: Any) -> str:

@@ -26,6 +26,7 @@ from gcp_storage_emulator.exceptions import BadRequest, Conflict, NotFound
 from gcp_storage_emulator.handlers import buckets, objects
 
 from ops.emulators import gcs_answers as answers
+from ops.emulators import gcs_uploads as uploads
 from ops.emulators.gcs_requests import Refused, Request, Response
 from ops.emulators.gcs_store import Store
 
@@ -35,9 +36,9 @@ Answer = Callable[[Request, Response, Store], None]
 OURS: dict[Callable[..., None], Answer] = {
     buckets.get: answers.get_bucket,
     buckets.insert: answers.insert_bucket,
-    objects.insert: answers.insert,
-    objects.upload_partial: answers.add_chunk,
-    objects.xml_upload: answers.xml_upload,
+    objects.insert: uploads.insert,
+    objects.upload_partial: uploads.add_chunk,
+    objects.xml_upload: uploads.xml_upload,
     objects.get: answers.get,
     objects.download: answers.download,
     objects.ls: answers.ls,
@@ -70,7 +71,7 @@ def routes() -> list[tuple[re.Pattern[str], dict[str, Answer]]]:
     for pattern, methods in server.HANDLERS:
         by_method = {method: OURS.get(answer) or locked(answer) for method, answer in methods.items()}
         if objects.upload_partial in methods.values():
-            by_method["DELETE"] = answers.cancel
+            by_method["DELETE"] = uploads.cancel
         if objects.patch in methods.values():
             by_method["PUT"] = answers.patch
         found.append((re.compile(pattern), by_method))

@@ -9,9 +9,7 @@ The list of taxi zones, which lies beside the Parquet files, is synthetic too.
 
 import argparse
 import io
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from gzip import GzipFile
 from pathlib import Path
 from typing import IO
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from isal import igzip
+from nyc_taxi.files import replacing
 
 from ops.synthetic import eras
 from ops.synthetic.draws import LAST_ZONE
@@ -49,8 +48,9 @@ def generate(
     plan = plan_file(service, month, origin, rows, seed, malformed)
     path = trip_path(service, month, origin, folder)
     write = _write_csv if origin == "dtc" else _write_parquet
-    with _replacing(path) as unfinished:
-        write(plan, unfinished)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, locked=False) as part:
+        write(plan, part)
     generate_zones(folder)
     return path
 
@@ -66,8 +66,9 @@ def generate_zones(folder: Path) -> Path:
     text = '"LocationID","Borough","Zone","service_zone"\n' + "".join(named)
     # Left alone when it is there: written anew, it would have another ETag and be fetched again.
     if not path.exists() or path.read_text() != text:
-        with _replacing(path) as unfinished:
-            unfinished.write_text(text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, locked=False) as part:
+            part.write_text(text)
     return path
 
 
@@ -139,18 +140,6 @@ def _break_lines(plan: Plan, first: int, rows: int, text: bytes) -> bytes:
     for number, line in here:
         lines[line] = b",".join(faults[number % len(faults)](lines[line].split(b",")))
     return b"\n".join(lines)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which takes the place of `path` when all went well: a reader sees the old file or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def main() -> None:

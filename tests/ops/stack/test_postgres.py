@@ -21,6 +21,7 @@ from ops.paths import ROOT
 from ops.ports import free_port
 from ops.stack import postgres
 from ops.stack.postgres import PostgresServer
+from ops.stack.postgres_programs import is_root
 from ops.stack.process import wait_until_gone
 from ops.wait import wait_until
 
@@ -293,7 +294,7 @@ def test_a_lost_password_is_said_so(server: PostgresServer) -> None:
         kept.chmod(0o600)
 
 
-@pytest.mark.skipif(not postgres._is_root(), reason="only root needs another user")
+@pytest.mark.skipif(not is_root(), reason="only root needs another user")
 def test_root_without_user_namespaces_runs_the_server_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_can_unshare", lambda: False)
     folder = Path(tempfile.mkdtemp(prefix="pg-"))

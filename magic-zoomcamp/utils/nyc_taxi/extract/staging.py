@@ -18,6 +18,7 @@ from filelock import FileLock
 from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed
 from nyc_taxi.extract import conform, download, readers
 from nyc_taxi.extract import published as published_module
+from nyc_taxi.files import replacing
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.run import RunContext
 from nyc_taxi.streams import prefetch
@@ -81,9 +82,8 @@ def _stage(run: RunContext, published: published_module.Published, folder: Path,
         staged = _Stager(run, downloaded, base).stage()
     finally:
         downloaded.path.unlink(missing_ok=True)
-    partial_note = note.with_suffix(".part")
-    partial_note.write_text(json.dumps({"format": FORMAT, "file": staged.to_row()}))
-    os.replace(partial_note, note)
+    with replacing(note, locked=True) as part:
+        part.write_text(json.dumps({"format": FORMAT, "file": staged.to_row()}))
     _forget_old_versions(folder, run, base)
     print(
         f"{staged.url}: {staged.bytes / 1e6:,.1f} MB fetched in {fetched - started:.1f} s, "
@@ -119,19 +119,15 @@ class _Stager:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
         columns, pieces = READERS[self.run.origin.suffix](self.downloaded.path, self.run.service)
         path, aside = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
-        partial, partial_aside = path.with_suffix(".part"), aside.with_suffix(".part")
-        try:
-            with pq.ParquetWriter(partial, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
+        with replacing(path, locked=True) as part:
+            with pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
                 for table in _groups(self._counted(pieces)):
                     trips.write_table(table, row_group_size=ROW_GROUP)
             self._check()
             if self.aside:
-                pq.write_table(pa.Table.from_pylist(list(map(asdict, self.aside)), MALFORMED_SCHEMA), partial_aside)
-                os.replace(partial_aside, aside)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-            partial_aside.unlink(missing_ok=True)
+                malformed = pa.Table.from_pylist(list(map(asdict, self.aside)), MALFORMED_SCHEMA)
+                with replacing(aside, locked=True) as part_aside:
+                    pq.write_table(malformed, part_aside)
         published = self.downloaded.published
         return StagedFile(
             service_name=self.run.service.name,

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from nyc_taxi.errors import NotATripFile, StorageFull
 from nyc_taxi.extract import http
+from nyc_taxi.files import replacing
 from nyc_taxi.settings import Settings
 
 LIST = "taxi_zone_lookup.csv"
@@ -98,6 +99,5 @@ def _keep(folder: Path, url: str, content: bytes, etag: str) -> None:
     """Write the list and, last, the note that names it: a note of other bytes counts for nothing."""
     note = json.dumps({"url": url, "etag": etag, "sha256": hashlib.sha256(content).hexdigest()})
     for path, data in ((folder / LIST, content), (folder / f"{LIST}.json", note.encode())):
-        part = path.with_name(f"{path.name}.part")
-        part.write_bytes(data)
-        os.replace(part, path)
+        with replacing(path, locked=True) as part:
+            part.write_bytes(data)

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nyc_taxi.catalog.services import DRIVER_PAY, TOTAL
 from nyc_taxi.errors import CountsDisagree, StorageFull
 from nyc_taxi.extract.zones import Zone, taxi_zones, zone_list_url
+from nyc_taxi.files import replacing
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report.charts import ACCENTS, WEEKDAYS
 from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month
@@ -64,8 +65,10 @@ def write_report(file: StagedFile, zones: Mapping[int, Zone], zones_url: str, re
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for chart in charts.values():
-            _replace(folder / f"{chart.name}.png", chart.png)
-        _replace(folder / PAGE, page)
+            with replacing(folder / f"{chart.name}.png", locked=False) as part:
+                part.write_bytes(chart.png)
+        with replacing(folder / PAGE, locked=False) as part:
+            part.write_bytes(page)
     except OSError as error:
         raise StorageFull(
             f"{file.service_name} {file.month}: cannot write to {folder} "
@@ -83,15 +86,6 @@ def check_reports(written: pd.DataFrame) -> None:
         counted = {str(name): int(value) for name, value in row.items() if str(name).startswith("rows_")}
         if told != counted:
             raise CountsDisagree(f"{page} tells {told or 'nothing'}, the manifest counts {counted}: run again")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _render(numbers: ReportNumbers, charts: Mapping[str, Picture], zones: Mapping[int, Zone], zones_url: str) -> str:
