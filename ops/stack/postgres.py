@@ -98,11 +98,11 @@ def stop(data: Path) -> None:
         if postmaster(data) is None:
             kill_orphans(data)
             return
-        running = processes(data)
+        living = processes(data)
         for mode in ("fast", "immediate"):
             result = run_program(data, "pg_ctl", "-D", data, "-m", mode, "-w", "-t", STOP_SECONDS, "stop")
             # pg_ctl returns when the server has removed its pid file, a moment before the process ends.
-            if wait_until_gone(running, seconds=10):
+            if wait_until_gone(living, seconds=10):
                 return
         raise LocalStackError(f"Postgres of {data} does not stop: {result.stderr.strip()}\n{log_tail(data)}")
 

@@ -48,7 +48,7 @@ def client(google_server: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def trips(month: date, rows: int) -> pa.Table:
-    """As a lake has them: TLC's letter case, columns in another order than the table's, one without a value."""
+    """As they are in the bucket: TLC's letter case, columns in another order than the table's, one without a value."""
     return pa.table(
         {
             "file_month": pa.array([month] * rows),

@@ -48,16 +48,16 @@ def test_a_named_server_is_used_even_while_this_machines_runs(
     assert found["TLC_DTC_BASE_URL"].startswith("http://127.0.0.1:")
 
 
-def test_without_a_bucket_all_of_google_is_the_stand_ins_and_nothing_a_persons_own(
+def test_without_a_bucket_all_of_google_is_the_emulators_and_nothing_a_persons_own(
     own: stack.Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in GOOGLE:
         if name != "GCS_BUCKET":
             monkeypatch.setenv(name, "mine")
     assert own.google is not None
-    stand_ins = own.google.environment()
-    assert set(stand_ins) == set(GOOGLE)
-    assert {name: environment()[name] for name in GOOGLE} == stand_ins
+    emulators = own.google.environment()
+    assert set(emulators) == set(GOOGLE)
+    assert {name: environment()[name] for name in GOOGLE} == emulators
 
 
 def test_a_bucket_that_is_named_is_the_real_clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_bucket_that_is_named_is_the_real_clouds(monkeypatch: pytest.MonkeyPat
     assert (found["STORAGE_EMULATOR_HOST"], found["GOOGLE_LOCATION"]) == ("http://127.0.0.1:4443", "EU")
 
 
-def test_made_up_trips_never_reach_a_real_bucket(
+def test_synthetic_trips_never_reach_a_real_bucket(
     own: stack.Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GCS_BUCKET", "real-trips")
