@@ -7,13 +7,13 @@ The same arguments give the same bytes. Memory is bounded by one chunk, whatever
 The list of taxi zones, which lies beside the Parquet files, is synthetic too.
 """
 
+import argparse
 import io
 from collections.abc import Callable, Iterator
 from gzip import GzipFile
 from pathlib import Path
 from typing import IO
 
-import click
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -142,20 +142,32 @@ def _break_lines(plan: Plan, first: int, rows: int, text: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-@click.command()
-@click.argument("service", type=click.Choice(eras.SERVICES))
-@click.argument("month")
-@click.argument("origin", type=click.Choice(eras.ORIGINS))
-@click.argument("rows", type=int)
-@click.option("--folder", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True)
-@click.option("--seed", type=int, default=0)
-@click.option("--malformed", type=int, default=0, help="Broken lines among the rows (dtc).")
-def main(service: str, month: str, origin: str, rows: int, folder: Path, seed: int, malformed: int) -> None:
-    """Write a synthetic TLC trip file of a MONTH, YYYY-MM, and print its path."""
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.synthetic.generate", description="Write a synthetic TLC trip file."
+    )
+    parser.add_argument("service", choices=eras.SERVICES)
+    parser.add_argument("month", help="YYYY-MM")
+    parser.add_argument("origin", choices=eras.ORIGINS)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--malformed", type=int, default=0, help="broken lines among the rows (dtc)")
+    wanted = parser.parse_args()
     try:
-        click.echo(generate(service, month, origin, rows, folder, seed=seed, malformed=malformed))
+        path = generate(
+            wanted.service,
+            wanted.month,
+            wanted.origin,
+            wanted.rows,
+            wanted.folder,
+            seed=wanted.seed,
+            malformed=wanted.malformed,
+        )
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        parser.error(str(error))
+    print(path)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ def test_a_lost_password_is_said_so(server: PostgresServer) -> None:
 
 @pytest.mark.skipif(not is_root(), reason="only root needs another user")
 def test_root_without_user_namespaces_runs_the_server_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "_can_unshare", lambda: False)
+    monkeypatch.setattr(postgres, "can_unshare", lambda: False)
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     folder.chmod(0o755)  # nobody must reach the data folder
     data = folder / "postgres"
