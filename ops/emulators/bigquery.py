@@ -176,8 +176,8 @@ def patch(server: Server) -> None:
     jobs._handle_load_job_with_async_envelope = load_or_explain
     jobs._handle_query_job = handle_query_job
     jobs._apply_default_dataset = apply_default_dataset
-    tables._rest_to_table_meta = table_from_request(server)
-    tables._table_to_rest = table_to_response(server)
+    tables._rest_to_table_meta = table_from_request(lambda: server.context)
+    tables._table_to_rest = table_to_response(lambda: server.context)
     SnapshotManager.capture = no_snapshot
 
 

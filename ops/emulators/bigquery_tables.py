@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import sqlglot
 from bqemulator.api.routes import tables
@@ -19,14 +19,6 @@ Resource = dict[str, Any]
 LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 
 
-class Started(Protocol):
-    """A server that has a catalog, an engine and a clock once it has started."""
-
-    @property
-    def context(self) -> Any:
-        """The three of them."""
-
-
 def known_dataset(project: str, dataset: str, context: Any) -> Any:
     """A data set that exists."""
     found = context.catalog.get_dataset(project, dataset)
@@ -39,11 +31,15 @@ _rest_to_table_meta = tables._rest_to_table_meta
 _table_to_rest = tables._table_to_rest
 
 
-def table_from_request(server: Started) -> Callable[..., TableMeta]:
-    """Reads a table's resource: expiration, labels that are removed and columns that are added too."""
+def table_from_request(context: Callable[[], Any]) -> Callable[..., TableMeta]:
+    """
+    What reads a table's resource: expiration, labels that are removed and columns that are added too.
+
+    `context` gives the server's catalog, engine and clock, which are there once it has started.
+    """
 
     def read(project: str, dataset: str, body: Resource, clock: Any, existing: TableMeta | None = None) -> TableMeta:
-        known_dataset(project, dataset, server.context)
+        known_dataset(project, dataset, context())
         if existing is not None and "labels" in body:
             labels = existing.labels | (body["labels"] or {})
             body["labels"] = {name: value for name, value in labels.items() if value is not None}
@@ -53,7 +49,7 @@ def table_from_request(server: Started) -> Callable[..., TableMeta]:
             stated = body["expirationTime"]
             expires = datetime.fromtimestamp(int(stated) / 1000, UTC) if stated else None
         if existing is not None and existing.table_type == "TABLE":
-            _add_columns(existing, made, server.context)
+            _add_columns(existing, made, context())
         return made.model_copy(update={"expiration_time": expires})
 
     return read
@@ -68,19 +64,19 @@ def _add_columns(old: TableMeta, new: TableMeta, context: Any) -> None:
         context.engine.execute(f'ALTER TABLE {target} ADD COLUMN "{name}" {kind}')
 
 
-def table_to_response(server: Started) -> Callable[[TableMeta], Resource]:
-    """Writes a table's resource: with what the package leaves out, and the rows that are there now."""
+def table_to_response(context: Callable[[], Any]) -> Callable[[TableMeta], Resource]:
+    """What writes a table's resource: with what the package leaves out, and the rows that are there now."""
 
     def write(table: TableMeta) -> Resource:
         body: Resource = _table_to_rest(table)
-        body["location"] = known_dataset(table.project_id, table.dataset_id, server.context).location
+        body["location"] = known_dataset(table.project_id, table.dataset_id, context()).location
         if table.expiration_time:
             body["expirationTime"] = str(int(table.expiration_time.timestamp() * 1000))
         if table.view_query:
             body["view"] = {"query": table.view_query, "useLegacySql": False}
         if table.table_type == "TABLE":
             target = quoted_table_ref(table.project_id, table.dataset_id, table.table_id)
-            [(rows,)] = server.context.engine.connection.cursor().execute(f"SELECT count(*) FROM {target}").fetchall()
+            [(rows,)] = context().engine.connection.cursor().execute(f"SELECT count(*) FROM {target}").fetchall()
             body["numRows"] = str(rows)
         _name_as_google(body.get("schema", {}).get("fields", []))
         return body

@@ -187,6 +187,18 @@ def test_nobody_is_answered_after_the_end_not_even_on_an_open_connection(server:
         ask(short)
 
 
+def test_the_end_does_not_wait_for_a_client_that_does_not_read(server: TripServer) -> None:
+    (server.folder / "large").write_bytes(BODY * 3_000)
+    with socket.socket() as slow:
+        slow.settimeout(5)
+        with TripServer(server.folder) as short:
+            slow.connect(("127.0.0.1", short.port))
+            slow.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert slow.recv(10) == b"HTTP/1.1 2"
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+
+
 def test_a_client_that_leaves_in_the_middle_harms_nobody(server: TripServer, capfd: pytest.CaptureFixture[str]) -> None:
     (server.folder / "large").write_bytes(BODY * 3_000)
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
