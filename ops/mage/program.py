@@ -1,100 +1,79 @@
 """
-Mage's program with three mends, and on Cloud Run a fourth: python -P ops/mage/program.py start ...
+Mage's own command line, patched: python -P ops/mage/program.py run ..., or start ..., in place of the script `mage`.
 
-Run by its path, with -P: beside this file are modules called google and mage.
+Run by its path, with -P, so that no folder of a user's called `ops` comes before this one. A process that Mage spawns,
+as it does on macOS, imports this file once more and is patched so; one that it forks has the patches already.
 """
 
+import gc
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
+from types import ModuleType
+
+ROOT = str(Path(__file__).resolve().parents[2])
+# What a command works with, imported before it starts: see `main`.
+WORKS_WITH = {"run": "mage_ai.data_preparation.executors.executor_factory", "start": "mage_ai.server.server"}
 
 
-def keep_jobs_moving() -> None:
+def patches() -> dict[str, ModuleType]:
     """
-    From now on, whoever cleans up the queue starts a pool for the jobs that wait without one.
+    Every module of `ops.mage.patches`, by its name: to add a patch is to add a file.
 
-    Mage's scheduler puts runs into a queue, from which a pool of processes takes them that ends when it is idle. Who
-    puts a run in while the pool is just ending finds it alive, and starts no other: the run waits until somebody puts
-    in the next one, for hours or a month, while its log says that it is alive. The scheduler cleans up at every tick.
-    https://github.com/mage-ai/mage-ai/issues/6120 looks the same.
+    It has UPSTREAM, the address of Mage's issue or "none filed"; MODULE, the module of Mage that it changes;
+    `is_needed(module)`, whether that is so of the Mage that is installed; `apply(module)`; and WHEN_SET, where it is
+    for certain machines only, the variable of the environment by which they are known.
     """
-    from mage_ai.orchestration.queue.process_queue import ProcessQueue
+    import ops.mage.patches as folder
 
-    clean_up = ProcessQueue.clean_up_jobs
-
-    def clean_up_and_go_on(jobs: Any) -> None:
-        clean_up(jobs)
-        if not jobs.queue.empty() and not jobs.is_worker_pool_alive():
-            jobs.start_worker_pool()
-
-    ProcessQueue.clean_up_jobs = clean_up_and_go_on
+    return {found.name: import_module(f"{folder.__name__}.{found.name}") for found in iter_modules(folder.__path__)}
 
 
-def let_callbacks_end() -> None:
-    """
-    From now on, a block of a run in one process counts as failed when its callbacks are done.
+def install() -> None:
+    """From now on, a module of Mage is patched when it is imported; one that never is costs nothing."""
+    from ops.mage.import_hooks import OnImport
 
-    Mage writes the failure down first. Its scheduler, which finds it at the next tick, then ends the process of the
-    run, callback or not, and sends the message that the callback was to fill.
-    """
-    from mage_ai.data_preparation.executors.block_executor import BlockExecutor
-    from mage_ai.orchestration.db.models.schedules import BlockRun
+    wanted = [patch for patch in patches().values() if not hasattr(patch, "WHEN_SET") or patch.WHEN_SET in os.environ]
+    modules = {patch.MODULE for patch in wanted}
+    if early := modules & sys.modules.keys():
+        raise RuntimeError(f"imported before it could be patched: {', '.join(sorted(early))}")
 
-    execute = BlockExecutor.execute
-    write_down = BlockExecutor._BlockExecutor__update_block_run_status
+    def execute(module: ModuleType, run: Callable[[ModuleType], None]) -> None:
+        run(module)
+        for patch in wanted:
+            if module.__name__ == patch.MODULE:
+                patch.apply(module)
 
-    def execute_and_write_down(executor: Any, *args: Any, on_failure: Any = None, **given: Any) -> Any:
-        failed = []
-        try:
-            return execute(executor, *args, on_failure=on_failure or (lambda *_, **__: failed.append(True)), **given)
-        finally:
-            if failed:
-                run = {name: given.get(name) for name in ("block_run_id", "callback_url")}
-                write_down(executor, BlockRun.BlockRunStatus.FAILED, **run)
-
-    BlockExecutor.execute = execute_and_write_down
-
-
-def show_people() -> None:
-    """
-    From now on, the page of a person opens, and a password that was changed is said to be.
-
-    Mage looks for permissions with `from_self`, which SQLAlchemy has no more since version 2: whoever looked at a
-    person, or changed one, got an error, although the change was made.
-    """
-    from mage_ai.orchestration.db.cache import CachingQuery
-    from sqlalchemy.sql.util import ClauseAdapter
-
-    def from_self(query: Any) -> Any:
-        inner = query.subquery()
-        outer = query.session.query(*inner.c)
-        narrow, to_inner = outer.filter, ClauseAdapter(inner).traverse
-        outer.filter = lambda *conditions: narrow(*map(to_inner, conditions))
-        return outer
-
-    CachingQuery.from_self = from_self
+    OnImport(modules.__contains__, execute).install()
 
 
 def main() -> None:
-    """Mage's own command line, after that. The project is the argument after `start`."""
-    from mage_ai.settings.repo import set_repo_path
-
-    # As Mage itself does, before anything reads the project's settings or opens its database.
-    set_repo_path(os.path.abspath(sys.argv[2]))
-    keep_jobs_moving()
-    let_callbacks_end()
-    show_people()
-    if "K_SERVICE" in os.environ:  # Cloud Run says so; what comes through its front door has a token of Google's
-        sys.path.append(str(Path(__file__).parents[2]))
-        from ops.mage.patches.google_identity_token import take_googles_tokens_away
-
-        take_googles_tokens_away()
+    """Run the command that the arguments name."""
     from mage_ai.cli.main import app
 
+    if len(sys.argv) > 2 and sys.argv[1] in WORKS_WITH and os.path.isdir(sys.argv[2]):
+        from mage_ai.settings.repo import set_repo_path
+
+        # As the command itself does, before anything reads the project's settings or opens its database.
+        set_repo_path(os.path.abspath(sys.argv[2]))
+        import_module(WORKS_WITH[sys.argv[1]])
+    # Imports make several hundred thousand objects that stay: to look through them again and again is a sixth of the
+    # CPU time of a start.
+    gc.freeze()
+    gc.enable()
     sys.argv[0] = "mage"
     app()
 
 
-if __name__ == "__main__":
-    main()
+if __name__ in {"__main__", "__mp_main__"}:
+    gc.disable()
+    sys.path.insert(0, ROOT)  # this `ops`, whatever else is on the path
+    install()
+    sys.path.remove(ROOT)
+    if __name__ == "__main__":
+        main()
+    else:
+        gc.enable()

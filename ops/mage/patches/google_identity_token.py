@@ -1,18 +1,25 @@
 """
-Mage where Google's front door is before it, on Cloud Run.
+Who signs in through Google's front door, on Cloud Run, is not taken for somebody with a false token of Mage's.
 
-Who comes to a Cloud Run service that asks IAM brings an identity token of Google's in the header Authorization, and
-`gcloud run services proxy` puts it into every request. Cloud Run checks it and hands it on. Mage would take it for a
-token of its own, find it unknown, and refuse even the sign-in: "Invalid OAuth token". So it is taken away here, before
-Mage looks. Mage's own tokens, and those of API triggers, are no JSON web tokens and stay.
+Fault: who comes to a Cloud Run service that asks IAM brings an identity token of Google's in the header Authorization,
+and `gcloud run services proxy` puts it into every request. Cloud Run checks it and hands it on. Mage takes it for a
+token of its own, finds it unknown, and refuses even the sign-in: "Invalid OAuth token".
+
+Patch: Google's token is taken away before Mage looks. Mage's own tokens, and those of API triggers, are no JSON web
+tokens of Google's and stay.
 """
 
 import base64
 import binascii
+import inspect
 import json
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
+UPSTREAM = "none filed"
+MODULE = "mage_ai.api.middleware"
+WHEN_SET = "K_SERVICE"
 ISSUERS = ("https://accounts.google.com", "accounts.google.com", "https://cloud.google.com/iap")
 HEADER = "Authorization"
 
@@ -30,15 +37,19 @@ def is_googles(headers: Mapping[str, str]) -> bool:
     return isinstance(claims, dict) and claims.get("iss") in ISSUERS
 
 
-def take_googles_tokens_away() -> None:
-    """From now on, no handler of Mage's API sees an identity token of Google's."""
-    from mage_ai.api.middleware import OAuthMiddleware
+def is_needed(middleware: ModuleType) -> bool:
+    """Whether every token in Authorization is taken for one of Mage's own."""
+    source = inspect.getsource(middleware.OAuthMiddleware.prepare)
+    return f"headers.get('{HEADER}')" in source and "iss" not in source.replace("permission", "")
 
-    prepare = OAuthMiddleware.prepare
+
+def apply(middleware: ModuleType) -> None:
+    """From now on, no handler of Mage's API sees an identity token of Google's."""
+    prepare = middleware.OAuthMiddleware.prepare
 
     def prepared(handler: Any) -> Any:
         if is_googles(handler.request.headers):
             del handler.request.headers[HEADER]
         return prepare(handler)
 
-    OAuthMiddleware.prepare = prepared
+    middleware.OAuthMiddleware.prepare = prepared
