@@ -24,7 +24,18 @@ from ops.mage.import_hooks import OnImport, Run
 UPSTREAM = "none filed"
 MODULE = "mage_ai"
 PACKAGES = frozenset(
-    {"aiohttp", "memory_profiler", "newrelic", "polars", "redis", "scipy", "sentry_sdk", "sklearn", "sshtunnel"}
+    {
+        "aiohttp",
+        "joblib",
+        "memory_profiler",
+        "newrelic",
+        "polars",
+        "redis",
+        "scipy",
+        "sentry_sdk",
+        "sklearn",
+        "sshtunnel",
+    }
 )
 _holders: defaultdict[str, list[ModuleType]] = defaultdict(list)
 """Which modules of Mage may hold late names, by package."""
@@ -43,6 +54,8 @@ class Late:
         if name == "__class__":
             return Late
         path, imported = _parts(self)
+        if name == "__parameters__" or name.startswith("__typing_"):
+            raise AttributeError(name)  # so `Union[...]` learns that this is no generic type
         # What begins so is asked for its value, as `__module__`; all else may be one more name on the way.
         if name.startswith("__") or _package(path) in sys.modules:
             return getattr(real(self), name)
