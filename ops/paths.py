@@ -9,7 +9,8 @@ HOST = "127.0.0.1"
 """Where everything of this machine listens: on the loopback only."""
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ROOT / "magic-zoomcamp"
-MAGE = str(Path(sys.executable).with_name("mage"))
+MAGE = (sys.executable, "-P", str(ROOT / "ops" / "mage" / "program.py"))
+"""The command of Mage, patched: before `run ...` or `start ...`, in place of the script `mage`."""
 
 
 def local_dir() -> Path:

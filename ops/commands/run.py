@@ -45,7 +45,7 @@ def run_pipeline(pipeline: str, variables: Mapping[str, str], env: Mapping[str, 
         raise PipelineFailed(f"{pipeline} runs in Mage's scheduler only: make ui, then its Triggers, Run@once")
     log = local_dir() / "logs" / f"{pipeline}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [MAGE, "run", PROJECT.name, pipeline, "--test", "--runtime-vars", json.dumps(dict(variables))]
+    command = [*MAGE, "run", PROJECT.name, pipeline, "--test", "--runtime-vars", json.dumps(dict(variables))]
     with log.open("w") as errors:
         # Wide: the traceback's last line is the message, and must not be wrapped.
         code = subprocess.run(

@@ -29,8 +29,8 @@ from ops.errors import LocalStackError, StartRefused
 from ops.mage import triggers_on
 from ops.mage.git_filter import install_git_filter
 from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
-from ops.mage.server import PROGRAM, QUIET, metadata_url
-from ops.paths import PROJECT, ROOT, local_dir
+from ops.mage.server import QUIET, metadata_url
+from ops.paths import MAGE, PROJECT, ROOT, local_dir
 
 PORT = "6789"
 DATABASE_SECONDS = 60
@@ -92,6 +92,8 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
     google.choose(env, data)
     env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
+    if command[:1] == ["mage"]:
+        command = [*MAGE, *command[1:]]
     return Start(command or _server(env, project), project, env)
 
 
@@ -103,7 +105,7 @@ def _server(env: Mapping[str, str], project: Path) -> list[str]:
         renew_password(database, owner)
     for line in triggers_on.lost(database, project):
         say(f"WARNING {line}")
-    return [*PROGRAM, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
+    return [*MAGE, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
 
 
 def say(line: str) -> None:

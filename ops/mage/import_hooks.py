@@ -32,9 +32,12 @@ class OnImport(MetaPathFinder):
             return None
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             if spec := finder.find_spec(fullname, path, target):
-                if spec.loader:
-                    run = spec.loader.exec_module
-                    # The loader is this module's own; it keeps all else that it can, such as showing its source.
-                    spec.loader.exec_module = lambda module: self.execute(module, run)  # type: ignore[method-assign]
+                self._change(spec)
                 return spec
         return None
+
+    def _change(self, spec: ModuleSpec) -> None:
+        if spec.loader:
+            run = spec.loader.exec_module
+            # The loader is this module's own; it keeps all else that it can, such as showing its source.
+            spec.loader.exec_module = lambda module: self.execute(module, run)  # type: ignore[method-assign]

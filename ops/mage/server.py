@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -20,11 +19,10 @@ from psycopg2 import sql
 from ops.errors import LocalStackError
 from ops.mage.git_filter import kept_clean
 from ops.mage.owner import Owner, renew_password, stored_owner
-from ops.paths import HOST, PROJECT, ROOT
+from ops.paths import HOST, MAGE, PROJECT
 from ops.ports import free_port
 from ops.wait import wait_until
 
-PROGRAM = (sys.executable, "-P", str(ROOT / "ops" / "mage" / "program.py"))
 METADATA_DATABASE = "mage_metadata"
 START_SECONDS = 180  # the first start makes some forty tables
 STOP_SECONDS = 5
@@ -66,7 +64,7 @@ class MageServer:
             raise LocalStackError(
                 f"port {self.port} is taken: stop what listens there, or set MAGE_HOST_PORT to another"
             )
-        command = [*PROGRAM, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
+        command = [*MAGE, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
         # Mage leaves files of its kernels and queues there, all the more when it is killed. A short name: sockets too.
         temporary = TemporaryDirectory(prefix="mage-", ignore_cleanup_errors=True)
         env = self._environment() | {"TMPDIR": self._while_running.enter_context(temporary)}

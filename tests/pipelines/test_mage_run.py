@@ -114,7 +114,7 @@ def test_a_run_killed_at_any_point_leaves_the_old_month(
     mage.run_pipeline("api_to_postgres", {}, env)
     before = counted(database)
     generate("yellow", "2021-01", "dtc", 400_000, trips.folder, seed=1)
-    command = [MAGE, "run", PROJECT.name, "api_to_postgres", "--test"]
+    command = [*MAGE, "run", PROJECT.name, "api_to_postgres", "--test"]
     run = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     copying = "SELECT count(*) FROM pg_stat_progress_copy"
     copies = wait_until(lambda: sql(database, copying) != [(0,)], 120, 0.01, unless=lambda: run.poll() is not None)
@@ -150,7 +150,7 @@ def test_memory_does_not_grow_with_the_month(
     generate("yellow", "2019-03", "dtc", 14_000_000, trips.folder)
     # Two exporters run side by side in api_to_gcs: how far their peaks meet differs from run to run.
     for pipeline, growth in (("api_to_postgres", 1.1), ("api_to_gcs", 1.25), ("gcs_to_bigquery", 1.1)):
-        command = [MAGE, "run", PROJECT.name, pipeline, "--test", "--runtime-vars"]
+        command = [*MAGE, "run", PROJECT.name, pipeline, "--test", "--runtime-vars"]
         small, large = (
             peak_megabytes([*command, json.dumps({"month": month})], env) for month in ("2021-01", "2019-03")
         )

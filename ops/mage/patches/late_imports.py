@@ -62,6 +62,7 @@ class Late:
         return Late(f"{path}.{name}", imported)
 
     def __call__(self, *args: Any, **given: Any) -> Any:
+        """Call what it stands for."""
         return real(self)(*args, **given)
 
     def __instancecheck__(self, thing: object) -> bool:

@@ -22,7 +22,7 @@ def is_needed(complex_: ModuleType) -> bool:
     return "from sklearn" in source and "sys.modules" not in source
 
 
-def apply(complex_: ModuleType) -> None:
+def apply(complex_: Any) -> None:
     """Put a look at what is loaded before the question."""
     ask = complex_.is_model_sklearn
 
