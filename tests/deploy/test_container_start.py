@@ -19,7 +19,7 @@ from ops.mage import triggers_on
 from ops.mage.api import MageApi, MageApiError
 from ops.mage.owner import EMAIL as OWNER_EMAIL
 from ops.mage.server import scheduler_runs
-from ops.paths import PROJECT, ROOT
+from ops.paths import MAGE, PROJECT, ROOT
 from ops.ports import free_port
 from ops.wait import wait_until
 from tests.conftest import environment_of, image_environment, metadata_url_of, sql
@@ -169,6 +169,13 @@ def test_a_password_that_postgres_does_not_take_is_said_so(tmp_path: Path, serve
     assert result.stderr.startswith("REFUSED  Postgres refuses user mage: ")
     assert "set POSTGRES_PASSWORD to that one again" in result.stderr
     assert "another-one" not in result.stderr
+
+
+@pytest.mark.parametrize("job", [False, True])
+def test_mage_beside_the_server_and_in_a_job_is_the_patched_one(tmp_path: Path, job: bool) -> None:
+    start = prepared(environment(tmp_path), ["mage", "run", PROJECT.name, "test_config"], job=job)
+    assert start.command == [*MAGE, "run", PROJECT.name, "test_config"]
+    assert prepared(environment(tmp_path), ["env", "mage"], job=job).command == ["env", "mage"]
 
 
 @pytest.mark.parametrize(("where", "counts"), [("production", "in-the-web-ui"), ("dev", "a-long-owner-password")])

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ops.mage import program
 from ops.paths import PROJECT, ROOT
 
 SIGN = "RUN "
@@ -48,6 +49,7 @@ def scheduled_runs(
 def main() -> None:
     """Read the command line, make the runs."""
     project, pipeline, runs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    program.install()
     from mage_ai.settings.repo import set_repo_path
 
     set_repo_path(project)  # before anything else of Mage: its database is found from there

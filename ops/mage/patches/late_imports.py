@@ -51,8 +51,8 @@ class Late:
         object.__setattr__(self, "_imported", imported)  # the module that the import statement names
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "__class__":
-            return Late
+        if name in {"__class__", "__mro_entries__"}:
+            return object.__getattribute__(self, name)
         path, imported = _parts(self)
         if name == "__parameters__" or name.startswith("__typing_"):
             raise AttributeError(name)  # so `Union[...]` learns that this is no generic type

@@ -14,12 +14,13 @@ SCRIPT = """
 import sys, time
 from multiprocessing import Process
 from pathlib import Path
-from ops.mage.program import keep_jobs_moving
+from ops.mage import program
+
+if sys.argv[1] == "fixed":
+    program.install()
 from mage_ai.orchestration.queue.config import QueueConfig
 from mage_ai.orchestration.queue.process_queue import ProcessQueue
 
-if sys.argv[1] == "fixed":
-    keep_jobs_moving()
 jobs = ProcessQueue(QueueConfig(concurrency=1))
 jobs.start()
 jobs.worker_pool_proc = Process(target=time.sleep, args=(0.5,))
