@@ -9,11 +9,36 @@ WORKERS ?= 3
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
+# Of the .venv, installed or not: what `taxi` is once .venv/bin is on the PATH.
+TAXI := $(PY) -m ops.cli
 # Google's clients say at every start that this Python will end one day.
 export PYTHONWARNINGS ?= ignore:You are using a Python version
 
 .PHONY: help setup deploy-tools demo run ui backfill triggers sql plan doctor up down status test test-large test-deploy \
   test-containers audit lint format bench screenshots lock
+
+# What a command line may set, beside the settings of dev.env: for every target, and for one.
+FOR_run := PIPELINE SERVICE MONTH ORIGIN RULES EXECUTION_DATE PREFIX
+FOR_backfill := PIPELINE SERVICE FROM TO PARALLEL ORIGIN RULES FORCE PREFIX RETRY SHOW
+FOR_triggers := REMOVE NEW_TOKEN
+FOR_sql := Q
+FOR_plan := Q
+FOR_up := TRIPS
+KNOWN := PYTHON WORKERS PYTHONWARNINGS NYC_TAXI_LOCAL_DIR MAGE_DATA_DIR MAGE_DATABASE_CONNECTION_URL SHELL MAKEFLAGS PY TAXI \
+  UV_% PIP_% %_PROXY %_proxy $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) $(shell sed -n 's/=.*//p' dev.env)
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(if $(MAKEOVERRIDES),$(filter-out $(KNOWN),$(GIVEN)))
+ifneq ($(UNKNOWN),)
+NEAREST := $(shell $(PYTHON) -c 'import difflib, sys; \
+  print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(firstword $(UNKNOWN)) $(KNOWN) 2>/dev/null)
+$(error make $(MAKECMDGOALS) does not take $(firstword $(UNKNOWN))$(if $(NEAREST), (did you mean $(NEAREST)?)), but \
+  $(strip $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) PYTHON WORKERS) and the settings of dev.env)
+endif
+# As they were typed: make itself would take $$1 for a variable of its own.
+$(foreach name,$(FOR_run) $(FOR_backfill) $(FOR_triggers) Q TRIPS,$(if $(filter undefined,$(origin $(name))),, \
+  $(eval override export $(name) := $$(value $(name)))))
+# --name and the value, where the variable is given; the value by the environment, so that no shell reads it.
+option = $(if $(value $(1)),--$(2) "$$$(1)")
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,39 +77,43 @@ deploy-tools: $(READY) .venv-deploy/.ready .venv-scanners/.ready
 setup: $(READY) ## Make .venv and .venv-emulators and install the locked packages
 
 demo: $(READY) ## Fill real tables through real pipelines from synthetic files, and check the numbers
-	@$(PY) -m ops.commands.demo
+	@$(TAXI) demo
 
-run: $(READY) ## Run a pipeline: make run PIPELINE=api_to_postgres SERVICE=green MONTH=2020-10 ORIGIN=dtc RULES=has_passengers
-	@$(PY) -m ops.commands.run run "$(PIPELINE)" SERVICE="$(SERVICE)" MONTH="$(MONTH)" ORIGIN="$(ORIGIN)" RULES="$(RULES)" \
-	  EXECUTION_DATE="$(EXECUTION_DATE)" PREFIX="$(PREFIX)"
+run: $(READY) ## taxi run: make run PIPELINE=api_to_postgres SERVICE=green MONTH=2020-10 ORIGIN=dtc RULES=has_passengers
+	@$(TAXI) run $(if $(PIPELINE),"$$PIPELINE") $(call option,SERVICE,service) $(call option,MONTH,month) \
+	  $(call option,ORIGIN,origin) $(call option,RULES,rules) $(call option,PREFIX,prefix) \
+	  $(call option,EXECUTION_DATE,execution-date)
 
 ui: $(READY) ## Serve Mage's web UI at http://localhost:6789 (Ctrl-C ends it)
-	@$(PY) -m ops.commands.run ui
+	@$(TAXI) ui
 
-backfill: $(READY) ## Many months through Mage: make backfill PIPELINE=api_to_postgres SERVICE=green FROM=2020-10 TO=2020-12 PARALLEL=2
-	@$(PY) -m ops.commands.backfill PIPELINE="$(PIPELINE)" SERVICE="$(SERVICE)" FROM="$(FROM)" TO="$(TO)" PARALLEL="$(PARALLEL)" \
-	  ORIGIN="$(ORIGIN)" RULES="$(RULES)" FORCE="$(FORCE)" PREFIX="$(PREFIX)" RETRY="$(RETRY)" SHOW="$(SHOW)"
+backfill: $(READY) ## taxi backfill: make backfill PIPELINE=api_to_postgres SERVICE=green FROM=2020-10 TO=2020-12 PARALLEL=2
+	@$(TAXI) backfill $(if $(PIPELINE),"$$PIPELINE") $(call option,SERVICE,service) $(call option,ORIGIN,origin) \
+	  $(call option,RULES,rules) $(call option,PREFIX,prefix) $(call option,FROM,from) $(call option,TO,to) \
+	  $(call option,PARALLEL,parallel) $(call option,RETRY,retry) $(call option,SHOW,show) \
+	  $(if $(FORCE),$(or $(if $(filter true,$(FORCE)),--force),$(if $(filter false,$(FORCE)),--no-force), \
+	  $(error FORCE=$(FORCE) is neither true nor false)))
 
-triggers: $(READY) ## Compare the triggers in code with Mage's: make triggers [REMOVE=orphans] [NEW_TOKEN=api_to_postgres/webhook]
-	@$(PY) -m ops.commands.triggers $(if $(filter orphans,$(REMOVE)),--remove-orphans) $(if $(NEW_TOKEN),--new-token "$(NEW_TOKEN)")
+triggers: $(READY) ## taxi triggers: make triggers [REMOVE=orphans] [NEW_TOKEN=api_to_postgres/webhook]
+	@$(TAXI) triggers $(call option,REMOVE,remove) $(call option,NEW_TOKEN,new-token)
 
-sql: $(READY) ## Ask Postgres: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
-	@$(PY) -m ops.commands.sql "$(Q)"
+sql: $(READY) ## taxi sql: make sql Q="select count(*) from ny_taxi.yellow_cab_data"
+	@$(TAXI) sql $(if $(value Q),-- "$$Q")
 
-plan: $(READY) ## Say what BigQuery would scan, and its price: make plan Q="select count(*) from yellow_cab_data"
-	@$(PY) -m ops.commands.plan "$(Q)"
+plan: $(READY) ## taxi plan: make plan Q="select count(*) from yellow_cab_data"
+	@$(TAXI) plan $(if $(value Q),-- "$$Q")
 
 doctor: $(READY) ## Check this machine, the settings and the cloud, a line each, with what to do
-	@$(PY) -m ops.commands.doctor
+	@$(TAXI) doctor
 
 up: $(READY) ## Start this machine's Postgres and emulators of Google's services
-	@$(PY) -m ops.stack.stack up
+	@$(TAXI) up $(call option,TRIPS,trips)
 
-down: ## Stop what runs on this machine; the data stay in .local
-	@if [ -x $(PY) ]; then $(PY) -m ops.stack.stack down; fi
+down: ## Stop what runs on this machine, a web UI too; the data stay in .local
+	@if [ -x $(PY) ]; then $(TAXI) down; fi
 
 status: $(READY) ## Show what runs on this machine
-	@$(PY) -m ops.stack.stack status
+	@$(TAXI) status
 
 lint: $(READY) ## Check style and types
 	$(PY) -m ruff check .
@@ -113,7 +142,7 @@ bench: $(READY) ## Measure speed and memory against psql, the usual way, DuckDB 
 	$(PY) -m bench
 
 screenshots: $(READY) ## Make the pictures of the docs anew, from synthetic trips
-	$(PY) -m ops.commands.screenshots
+	$(TAXI) screenshots
 
 format: $(READY) ## Format the code
 	$(PY) -m ruff check --fix .

@@ -62,7 +62,7 @@ class Arena:
 
     def generate(self, month: str, rows: int) -> None:
         """Make the month's trip file. In a process of its own: ours stays small, and with it every measured child."""
-        command = [sys.executable, "-m", "ops.synthetic.generate", SERVICE, month, "dtc", str(rows)]
+        command = [sys.executable, "-m", "ops.cli", "generate", SERVICE, month, "dtc", str(rows)]
         subprocess.run(
             [*command, "--folder", str(self.trips.folder)],
             cwd=ROOT,

@@ -16,8 +16,9 @@ from nyc_taxi.months import Month, month_range
 from bench.arena import SERVICE, Arena
 from bench.measure import CommandFailed
 from bench.results import Target
-from ops.commands.backfill import look, start
-from ops.commands.backfill_plan import plan_backfill
+from ops.commands.backfill.plan import plan_backfill
+from ops.commands.backfill.runs import look, start
+from ops.commands.pipelines import Served
 from ops.errors import LocalStackError
 from ops.mage.api import MageApi, MageApiError
 from ops.mage.owner import EMAIL, Owner
@@ -108,7 +109,7 @@ def sizes_mb(pid: int) -> list[float]:
 
 def measure(given: Mapping[str, str], api: MageApi, pid: int) -> tuple[int, Figures]:
     """Run a backfill on a server that does nothing else, to its end; its number in Mage, and what it took."""
-    plan = plan_backfill(given, api)
+    plan = plan_backfill(given, Served(api))
     idle = sizes_mb(pid)
     began = time.monotonic()
     with Tree(pid) as tree:

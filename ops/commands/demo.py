@@ -1,8 +1,4 @@
-"""
-The whole project at work on synthetic files: real pipelines, real tables, and whether the numbers agree.
-
-Usage: python -m ops.commands.demo
-"""
+"""`taxi demo`: the whole project on synthetic files: real pipelines, real tables, and whether the numbers agree."""
 
 import sys
 import time
@@ -11,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from nyc_taxi.catalog.services import Service, service_named
-from nyc_taxi.errors import NotPublished, TaxiError
+from nyc_taxi.errors import NotPublished
 from nyc_taxi.load.bucket.month import find_month
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.month import measure_month
@@ -22,8 +19,8 @@ from nyc_taxi.settings import Settings
 from rich.console import Console
 from rich.table import Table
 
+from ops.commands.arguments import examples
 from ops.commands.run import PipelineFailed, run_pipeline
-from ops.errors import LocalStackError
 from ops.paths import local_dir
 from ops.stack.environment import environment
 from ops.synthetic.generate import generate
@@ -63,26 +60,27 @@ MONTHS = (
 """Service, month, origin, rows, and how many of them are malformed."""
 
 
-def main() -> int:
-    """Run it; the exit code is 0 only if every pipeline ran and every number agrees."""
+@click.command("demo", epilog=examples("taxi demo"))
+def command() -> int:
+    """
+    Fill real tables through real pipelines from synthetic files, and check the numbers.
+
+    It needs no internet and no cloud account; the exit code is 0 only if every pipeline ran and every number agrees.
+    """
     started = time.monotonic()
     trips = local_dir() / "trips"
-    try:
-        for service, month, origin, rows, malformed in MONTHS:
-            generate(service, month, origin, rows, trips, malformed=malformed)
-        env = environment(trips)
-        _refuse_to_replace_real_months(env)
-        for pipeline in ("example_pipeline", "test_config", "local_to_gcs"):
-            _say(f"mage run {pipeline}")
-            run_pipeline(pipeline, {}, env)
-        loaded = [_load(*month[:4], env) for month in MONTHS]
-    except (PipelineFailed, LocalStackError, TaxiError) as error:
-        print(f"FAILED  {error}", file=sys.stderr)
-        return 1
+    for service, month, origin, rows, malformed in MONTHS:
+        generate(service, month, origin, rows, trips, malformed=malformed)
+    env = environment(trips)
+    _refuse_to_replace_real_months(env)
+    for pipeline in ("example_pipeline", "test_config", "local_to_gcs"):
+        _say(f"mage run {pipeline}")
+        run_pipeline(pipeline, {}, env)
+    loaded = [_load(*month[:4], env) for month in MONTHS]
     Console(width=180 if not sys.stdout.isatty() else None).print(_table(loaded))
     agree = all(month.agrees for month in loaded)
     print(f"{'All numbers agree' if agree else 'FAILED  the numbers disagree'} ({time.monotonic() - started:.0f} s)")
-    print('Look around: make sql Q="select * from ny_taxi.load_audit"   or   make ui   or   ls .local/google')
+    print('Look around: taxi sql "select * from ny_taxi.load_audit"   or   taxi ui   or   ls .local/google')
     return 0 if agree else 1
 
 
@@ -153,7 +151,3 @@ def _table(loaded: list[Loaded]) -> Table:
             "yes" if month.agrees else "NO",
         )
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,17 +1,8 @@
-"""
-What a query would scan in BigQuery, before it is run: a dry run, which is free.
+"""`taxi plan`: what a query would scan in BigQuery, before it is run: a dry run, which is free."""
 
-Usage: python -m ops.commands.plan "SELECT ..."
-"""
+import click
 
-import sys
-
-from nyc_taxi.errors import TaxiError
-from nyc_taxi.load.bigquery.month import planned_bytes
-from nyc_taxi.settings import Settings
-
-from ops.errors import LocalStackError
-from ops.stack.environment import environment
+from ops.commands.arguments import examples, statement
 
 TIB = 1 << 40
 USD_PER_TIB = 6.25
@@ -31,19 +22,19 @@ def describe(planned: int, *, emulator: bool) -> str:
     )
 
 
-def main() -> int:
-    """Plan the statement of the command line; the exit code is 1 if BigQuery refuses it."""
-    if len(sys.argv) != 2 or not sys.argv[1].strip():
-        print('give one statement: make plan Q="select count(*) from yellow_cab_data"', file=sys.stderr)
-        return 2
-    try:
-        google = Settings.from_environment(environment()).google
-        print(describe(planned_bytes(sys.argv[1], google), emulator=bool(google.bigquery_emulator)))
-    except (TaxiError, LocalStackError) as error:
-        print(f"FAILED  {str(error).strip()}", file=sys.stderr)
-        return 1
-    return 0
+@click.command(
+    "plan",
+    epilog=examples(
+        "taxi plan \"select count(*) from yellow_cab_data where file_month = '2021-01-01'\"", "taxi plan - < query.sql"
+    ),
+)
+@statement
+def command(statement: str) -> None:
+    """Say how many bytes STATEMENT would scan in BigQuery, and their price; nothing is run."""
+    from nyc_taxi.load.bigquery.month import planned_bytes
+    from nyc_taxi.settings import Settings
 
+    from ops.stack.environment import environment
 
-if __name__ == "__main__":
-    sys.exit(main())
+    google = Settings.from_environment(environment()).google
+    click.echo(describe(planned_bytes(statement, google), emulator=bool(google.bigquery_emulator)))

@@ -1,24 +1,17 @@
-"""
-Mage as a program: one pipeline run, or the web UI.
+"""`taxi run`: one run of a pipeline."""
 
-Usage: python -m ops.commands.run run PIPELINE [NAME=VALUE ...] | ui
-"""
-
-import argparse
 import json
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+import click
 
-from ops.errors import LocalStackError
-from ops.mage.server import QUIET, MageServer
+from ops.commands.arguments import DATE, PIPELINE, examples, month, options, origin, prefix, rules, service
+from ops.commands.pipelines import Checkout, refuse_undeclared, refuse_unknown_values
+from ops.errors import CommandFailed
 from ops.paths import MAGE, PROJECT, local_dir
-from ops.stack.environment import environment
 
 _ERROR = re.compile(r"^(?:\w+\.)*(\w+): (.+)$")
 NEEDS_SCHEDULER = "scheduler"
@@ -27,7 +20,7 @@ NEEDS_SCHEDULER = "scheduler"
 _FOOTNOTE = re.compile(r"[A-Z]+|Location")
 
 
-class PipelineFailed(RuntimeError):
+class PipelineFailed(CommandFailed):
     """A pipeline run ended with an error; the message is the one clear line of it."""
 
 
@@ -37,12 +30,8 @@ def run_pipeline(pipeline: str, variables: Mapping[str, str], env: Mapping[str, 
 
     Tests are always on: without --test, Mage ends with exit code 0 where a test would fail.
     """
-    if not (PROJECT / "pipelines" / pipeline / "metadata.yaml").exists():
-        known = sorted(path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml"))
-        raise PipelineFailed(f"pipeline {pipeline!r} is not one of {', '.join(known)}")
-    described = yaml.safe_load((PROJECT / "pipelines" / pipeline / "metadata.yaml").read_text())
-    if NEEDS_SCHEDULER in described["tags"]:
-        raise PipelineFailed(f"{pipeline} runs in Mage's scheduler only: make ui, then its Triggers, Run@once")
+    from ops.mage.server import QUIET
+
     log = local_dir() / "logs" / f"{pipeline}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [*MAGE, "run", PROJECT.name, pipeline, "--test", "--runtime-vars", json.dumps(dict(variables))]
@@ -62,40 +51,56 @@ def _last_error(log: Path) -> str:
     return f"{found[-1][1]}: {found[-1][2].strip()}" if found else ""
 
 
-def serve_ui(env: Mapping[str, str]) -> int:
-    """Serve the web UI on 127.0.0.1 until it is interrupted; every process it started ends with it."""
-    server = MageServer(env, int(env.get("MAGE_HOST_PORT", "6789"))).start()
-    print(f"Mage comes up at http://localhost:{server.port}  {server.owner.email} signs in", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+def refuse_run(pipeline: str, variables: Mapping[str, str], pipelines: Checkout) -> None:
+    """UnknownName, or PipelineFailed, for a run that cannot be; nothing was started."""
+    described = pipelines.described(pipeline)
+    if NEEDS_SCHEDULER in described["tags"]:
+        raise PipelineFailed(f"{pipeline} runs in Mage's scheduler only: taxi ui, then its Triggers, Run@once")
+    declared = pipelines.variables(pipeline)
+    refuse_undeclared(pipeline, variables, declared)
+    if variables:
+        refuse_unknown_values({**declared, **variables})
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """What --set says, NAME=VALUE as often as it is given."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [text for text, (name, sign, _) in zip(texts, pairs, strict=True) if not (name and sign)]:
+        raise click.BadParameter(f"{wrong[0]!r} is not of the form NAME=VALUE", ctx, param)
+    return {name: value for name, _, value in pairs}
+
+
+@click.command(
+    "run",
+    epilog=examples(
+        "taxi run api_to_postgres",
+        "taxi run api_to_postgres --service green --month 2020-10 --rules has_passengers,positive_distance",
+        "taxi run api_to_postgres --service fhvhv --month 2025-01 --origin tlc",
+        "taxi run api_to_gcs_parameterized --execution-date 2021-01-05 --prefix green",
+        "taxi run clean_up --set keep_days=90",
+    ),
+)
+@click.argument("pipeline", type=PIPELINE)
+@options(service, month, origin, rules)
+@click.option("--execution-date", type=DATE, help="The day of the run, where the pipeline takes its month from it.")
+@prefix
+@click.option("--set", "others", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="Any other variable.")
+def command(pipeline: str, others: dict[str, str], **named: str | None) -> None:
+    """
+    Run PIPELINE once, its output on this terminal.
+
+    What is not given is as the pipeline itself has it. Postgres and the emulators of Google's services are started
+    where the settings name no others.
+    """
+    from nyc_taxi.errors import UnknownName
+
+    from ops.stack.environment import environment
+
+    given = {name: value for name, value in named.items() if value is not None}
+    if twice := given.keys() & others.keys():
+        raise click.UsageError(f"{min(twice)} is given twice: by its option and by --set")
     try:
-        return server.join()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        server.stop()
-
-
-def main() -> int:
-    """Read the command line; the exit code is 0 only if all went well."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ops.commands.run", description="Run a pipeline, or serve the web UI."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run")
-    run.add_argument("pipeline")
-    run.add_argument("variables", nargs="*", metavar="NAME=VALUE", help="runtime variables; empty values are left out")
-    commands.add_parser("ui")
-    given = parser.parse_args()
-    try:
-        if given.command == "ui":
-            return serve_ui(environment())
-        pairs = (text.partition("=") for text in given.variables)
-        run_pipeline(given.pipeline, {name.lower(): value for name, _, value in pairs if value}, environment())
-    except (PipelineFailed, LocalStackError) as error:
-        print(f"FAILED  {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        refuse_run(pipeline, given | others, Checkout())
+    except UnknownName as error:
+        raise click.UsageError(str(error)) from None
+    run_pipeline(pipeline, given | others, environment())

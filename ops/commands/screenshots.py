@@ -1,12 +1,9 @@
 """
-The pictures in docs/images, taken in a browser of this project at work on synthetic trips.
-
-Usage: python -m ops.commands.screenshots [FOLDER]
+`taxi screenshots`: the pictures in docs/images, taken in a browser of this project at work on synthetic trips.
 
 Server, database, trips and the project's copy are its own and are gone when it ends.
 """
 
-import argparse
 import os
 import shutil
 import sys
@@ -16,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
+import click
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,7 +22,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 
 from ops.browser.chromium import chromium
 from ops.browser.mage_ui import MageUi, signed_in
-from ops.errors import LocalStackError
+from ops.commands.arguments import examples
 from ops.mage.owner import EMAIL, Owner
 from ops.mage.server import MageServer
 from ops.paths import PROJECT, ROOT
@@ -166,24 +164,12 @@ def _generate_with_rhythm(month: str, rows: int, folder: Path) -> None:
     pq.write_table(trips.filter(np.random.default_rng(0).random(len(trips)) < shares), path)
 
 
-def main() -> int:
-    """Take all pictures; the exit code is 0 only if they are there."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ops.commands.screenshots", description="Take the pictures of the docs."
-    )
-    parser.add_argument("folder", type=Path, nargs="?", default=IMAGES, help=f"where they go, {IMAGES} if not given")
-    folder: Path = parser.parse_args().folder
+@click.command("screenshots", epilog=examples("taxi screenshots"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=IMAGES)
+def command(folder: Path) -> None:
+    """Take the pictures of the docs anew, from synthetic trips, into FOLDER; docs/images if not given."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with TemporaryDirectory(prefix="screenshots-") as own, chromium() as browser, serving(Path(own)) as server:
-            for name in PICTURES:
-                path = take(browser, server, name, folder)
-                print(f"{path}  {path.stat().st_size / 1_000:.0f} kB", flush=True)
-    except LocalStackError as error:
-        print(f"FAILED  {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    with TemporaryDirectory(prefix="screenshots-") as own, chromium() as browser, serving(Path(own)) as server:
+        for name in PICTURES:
+            path = take(browser, server, name, folder)
+            click.echo(f"{path}  {path.stat().st_size / 1_000:.0f} kB")

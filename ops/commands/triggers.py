@@ -1,14 +1,11 @@
 """
-The triggers in code beside those of a Mage server: what is missing there, changed, or left behind.
-
-Usage: python -m ops.commands.triggers [--remove-orphans | --new-token PIPELINE/TRIGGER]
+`taxi triggers`: the triggers in code beside those of a Mage server: what is missing there, changed, or left behind.
 
 Mage reads every pipelines/<pipeline>/triggers.yaml into its database, and forgets nothing there: a trigger that is
 taken out of the file stays and goes on running. A person's own triggers, backfills and single runs are in the same
 table, and are nobody's business here: what came from a file says so in its description (KEPT_IN_CODE).
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,11 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-from ops.errors import LocalStackError
+from ops.commands.arguments import examples
 from ops.mage.api import Json, MageApi, MageApiError
 from ops.mage.connect import Connection, connect_to_mage
 from ops.paths import PROJECT, local_dir, write_private
@@ -116,7 +114,7 @@ def new_token(api: MageApi, pipeline: str, trigger: str) -> tuple[int, str]:
     """
     found = [t for t in api.list("pipeline_schedules") if (t["pipeline_uuid"], t["name"]) == (pipeline, trigger)]
     if not found or found[0]["schedule_type"] != "api":
-        raise MageApiError(f"Mage has no API trigger {pipeline}/{trigger}: see make triggers")
+        raise MageApiError(f"Mage has no API trigger {pipeline}/{trigger}: see taxi triggers")
     number = int(found[0]["id"])
     return number, str(api.update("pipeline_schedules", number, rotate_token=True)["token"])
 
@@ -140,7 +138,7 @@ def _without_code(mage: Json, backfills: Mapping[int, int]) -> tuple[State, str]
     if mage["global_data_product_uuid"]:
         return State.BY_HAND, f"of the global data product {mage['global_data_product_uuid']}"
     if (mage["description"] or "").endswith(KEPT_IN_CODE):
-        return State.ORPHANED, "no longer in code; REMOVE=orphans removes it"
+        return State.ORPHANED, "no longer in code; --remove orphans removes it"
     return State.BY_HAND, "made in the UI, or by a block"
 
 
@@ -202,27 +200,44 @@ def _hand_out_token(reached: Connection, name: str) -> None:
     print(f"  {reached.public_url}/api/pipeline_schedules/{number}/api_trigger")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 when code and Mage agree."""
-    parser = argparse.ArgumentParser(prog="python -m ops.commands.triggers", description="Triggers: code beside Mage.")
-    parser.add_argument("--remove-orphans", action="store_true", help="delete in Mage what is no longer in code")
-    parser.add_argument("--new-token", metavar="PIPELINE/TRIGGER", help="make a new token of an API trigger")
-    options = parser.parse_args(arguments)
-    try:
-        values = configured()
-        with connect_to_mage(values) as reached:
-            if options.new_token:
-                _hand_out_token(reached, options.new_token)
-                return 0
-            compared = _settled(reached.api, values.get("ENV", "dev"))
-            if options.remove_orphans:
-                compared = remove_orphans(compared, reached.api)
-            Console(width=None if sys.stdout.isatty() else 160).print(table(compared))
-    except (MageApiError, LocalStackError) as error:
-        print(f"FAILED  {error}", file=sys.stderr)
-        return 1
+def _api_trigger(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    """PIPELINE/TRIGGER; which triggers there are, Mage knows."""
+    pipeline, slash, trigger = (text or "").partition("/")
+    if text is not None and not (pipeline and slash and trigger):
+        raise click.BadParameter(f"{text!r} is not of the form PIPELINE/TRIGGER", ctx, param)
+    return text
+
+
+def _api_triggers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    names = [f"{t['pipeline_uuid']}/{t['name']}" for t in in_code(PROJECT) if t.get("schedule_type") == "api"]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+@click.command(
+    "triggers",
+    epilog=examples(
+        "taxi triggers", "taxi triggers --remove orphans", "taxi triggers --new-token api_to_postgres/webhook"
+    ),
+)
+@click.option("--remove", type=click.Choice(["orphans"]), help="Delete in Mage what is no longer in code.")
+@click.option(
+    "--new-token",
+    metavar="PIPELINE/TRIGGER",
+    callback=_api_trigger,
+    shell_complete=_api_triggers,
+    help="Make a new token of an API trigger.",
+)
+def command(remove: str | None, new_token: str | None) -> int:
+    """Compare the triggers in code with those of Mage; exit code 1 where they differ."""
+    if remove and new_token:
+        raise click.UsageError("Either --remove or --new-token")
+    values = configured()
+    with connect_to_mage(values) as reached:
+        if new_token:
+            _hand_out_token(reached, new_token)
+            return 0
+        compared = _settled(reached.api, values.get("ENV", "dev"))
+        if remove:
+            compared = remove_orphans(compared, reached.api)
+        Console(width=None if sys.stdout.isatty() else 160).print(table(compared))
     return int(any(row.state.differs for row in compared))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,6 +9,8 @@ from typing import Any
 import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
+from ops.errors import CommandFailed
+
 TIMEOUT_SECONDS = (10, 300)
 """To connect, and to answer: Mage takes a minute to make the runs of a backfill of a thousand days."""
 ALL = 10_000
@@ -17,7 +19,7 @@ ALL = 10_000
 Json = dict[str, Any]
 
 
-class MageApiError(RuntimeError):
+class MageApiError(CommandFailed):
     """Mage refused a request, or does not answer; the message says which and why."""
 
 
@@ -84,7 +86,7 @@ def _checked(session: requests.Session, method: str, url: str, **given: Any) -> 
         answer = session.request(method, url, timeout=TIMEOUT_SECONDS, **given)
         body: Json = answer.json()
     except requests.ConnectionError:
-        raise MageApiError(f"no Mage answers at {url}: start it with make ui") from None
+        raise MageApiError(f"no Mage answers at {url}: start it with taxi ui") from None
     except (requests.RequestException, ValueError) as error:
         raise MageApiError(f"{method} {url}: {error}") from None
     if refused := body.get("error"):

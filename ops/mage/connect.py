@@ -25,6 +25,11 @@ class Connection:
     """Whether it ends with the command."""
 
 
+def must_be_started(values: Mapping[str, str]) -> bool:
+    """Whether no Mage is named, and none answers on this machine, so that a command has to start one."""
+    return "MAGE_URL" not in values and not scheduler_runs(_address(values))
+
+
 @contextmanager
 def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connection]:
     """
@@ -34,10 +39,9 @@ def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connect
     does not answer or refuses the user, LocalStackError when an own one does not start.
     """
     values = configured() if values is None else values
-    port = int(values.get("MAGE_HOST_PORT", DEFAULT_PORT))
-    url = values.get("MAGE_URL", f"http://{HOST}:{port}").rstrip("/")
+    port, url = int(values.get("MAGE_HOST_PORT", DEFAULT_PORT)), _address(values)
     public_url = (values.get("MAGE_URL") or values.get("MAGE_PUBLIC_HOST", f"http://localhost:{port}")).rstrip("/")
-    if "MAGE_URL" in values or scheduler_runs(url):
+    if not must_be_started(values):
         yield Connection(_signed_in(url, values), public_url, temporary=False)
         return
     log = local_dir() / "logs" / "mage.log"
@@ -50,6 +54,10 @@ def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connect
         yield Connection(_signed_in(server.url, values), public_url, temporary=True)
     finally:
         server.stop()
+
+
+def _address(values: Mapping[str, str]) -> str:
+    return values.get("MAGE_URL", f"http://{HOST}:{values.get('MAGE_HOST_PORT', DEFAULT_PORT)}").rstrip("/")
 
 
 def _signed_in(url: str, values: Mapping[str, str]) -> MageApi:

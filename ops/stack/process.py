@@ -18,6 +18,7 @@ from ops.wait import wait_until
 HEALTHY_SECONDS = 60
 STOP_SECONDS = 5  # then it is killed: both emulators survive that
 DYING_SECONDS = 1
+CLOCK_SECONDS = 5
 
 # Kept so that Python does not warn of processes that are meant to outlive it.
 _started: list["subprocess.Popen[bytes]"] = []
@@ -30,6 +31,14 @@ class Running:
     pid: int
     port: int
     command: list[str]
+    created: float | None = None
+    """When the process began, in seconds since 1970: of two with one command line and, in turn, one pid, which."""
+
+    @classmethod
+    def this_process(cls, port: int) -> "Running":
+        """The process that asks, which serves `port`."""
+        own = psutil.Process()
+        return cls(own.pid, port, own.cmdline(), own.create_time())
 
 
 @dataclass(frozen=True)
@@ -53,10 +62,15 @@ class Service:
 
     def running(self) -> Running | None:
         """The process, if it lives and answers."""
-        recorded = self.recorded()
-        if recorded is None or (process := _process(recorded)) is None:
+        recorded, process = self.recorded(), self.process()
+        if recorded is None or process is None:
             return None
         return replace(recorded, pid=process.pid) if healthy(recorded.port, self.patience) else None
+
+    def process(self) -> psutil.Process | None:
+        """The process that was started last, if it lives."""
+        recorded = self.recorded()
+        return _process(recorded) if recorded else None
 
     def recorded(self) -> Running | None:
         """What was started last, whether or not it still runs."""
@@ -75,16 +89,15 @@ class Service:
         self.stop()
         port = self._port(last.port if last else None)
         line = command(port)
-        self.folder.mkdir(parents=True, exist_ok=True)
         # Before there is a process: if we are killed from here on, the next start or stop still finds it.
-        self._write(Running(0, port, line))
+        self.keep(Running(0, port, line))
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 line, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         _started.append(process)
         running = Running(process.pid, port, line)
-        self._write(running)
+        self.keep(running)
         return running
 
     def wait(self, running: Running) -> Running:
@@ -96,8 +109,7 @@ class Service:
 
     def stop(self) -> None:
         """End the process and wait until it is gone; none is no error."""
-        recorded = self.recorded()
-        process = _process(recorded) if recorded else None
+        process = self.process()
         if process is None:
             return
         with suppress(psutil.NoSuchProcess):
@@ -115,7 +127,9 @@ class Service:
             wait_until(lambda: free_port(preferred) == preferred, DYING_SECONDS)
         return free_port(preferred)
 
-    def _write(self, running: Running) -> None:
+    def keep(self, running: Running) -> None:
+        """Write down what runs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_private(self.record, json.dumps(asdict(running)))
 
     def _log_tail(self) -> str:
@@ -131,7 +145,12 @@ def _process(running: Running) -> psutil.Process | None:
         process = psutil.Process(running.pid)
     except psutil.Error:
         return None
-    return process if _runs(process, running.command) else None
+    return process if _runs(process, running.command) and _began(process, running.created) else None
+
+
+def _began(process: psutil.Process, created: float | None) -> bool:
+    # The clock may have been set since: what a system says of the past moves with it.
+    return created is None or abs(process.create_time() - created) < CLOCK_SECONDS
 
 
 def _runs(process: psutil.Process, command: list[str]) -> bool:

@@ -1,10 +1,5 @@
-"""
-The local services together: Postgres, the emulators of Google's services and the trip-file server.
+"""The local services together: Postgres, the emulators of Google's services and the trip-file server."""
 
-Usage: python -m ops.stack.stack up [--trips FOLDER] | down | status
-"""
-
-import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,8 +46,11 @@ def up(trips: Path | None = None, *, with_postgres: bool = True, with_google: bo
     Start what is asked for and does not run: Postgres, the emulators of Google's, a folder's trip-file server.
 
     One trip-file server runs at a time: another folder replaces it. Without `trips` it is left as it is.
-    Raises LocalStackError with the end of the log of a service that does not come up.
+    Raises LocalStackError for a folder that is none, before anything is started, and with the end of the log of a
+    service that does not come up.
     """
+    if trips and not trips.is_dir():
+        raise LocalStackError(f"{trips} is no folder of trip files: make it first, or leave --trips out.")
     with _locked(), ThreadPoolExecutor() as pool:
         # At once: each spends its time waiting for programs of its own.
         clouds = pool.submit(google.start if with_google else google.running, _google())
@@ -94,8 +92,6 @@ def _locked() -> filelock.BaseFileLock:
 
 
 def _serve(folder: Path) -> TripService:
-    if not folder.is_dir():
-        raise LocalStackError(f"{folder} is no folder of trip files: make it first, or leave --trips out.")
     current = _running_trips()
     if current is not None and current.folder == str(folder):
         return current
@@ -111,43 +107,3 @@ def _running_trips() -> TripService | None:
 
 def _as_trips(running: Running) -> TripService:
     return TripService(running.pid, running.port, folder=running.command[-2])
-
-
-def _describe(stack: Stack) -> str:
-    database = storage = warehouse = trips = "stopped"
-    if server := stack.postgres:
-        where = f"{server.host}:{server.port}, database {server.dbname}, user {server.user}"
-        database = f"running at {where}, password in {server.data.parent / 'postgres.password'}"
-    if cloud := stack.google:
-        storage = f"running at {cloud.gcs_url}, bucket {cloud.bucket}"
-        warehouse = f"running at {cloud.bigquery_url}, project {cloud.project}, data set {cloud.dataset}"
-    if stack.trips:
-        trips = f"running at {stack.trips.url}, serves {stack.trips.folder}"
-    services = {"postgres": database, "storage": storage, "bigquery": warehouse, "trip server": trips}
-    return "\n".join(f"{name:<13}{state}" for name, state in services.items())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0, or 1 with the reason on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m ops.stack.stack", description="The local services.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start what does not run")
-    start.add_argument("--trips", type=Path, metavar="FOLDER", help="serve the trip files of this folder too")
-    commands.add_parser("down", help="stop all")
-    commands.add_parser("status", help="print a line per service")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "up":
-            print(_describe(up(options.trips)))
-        elif options.command == "down":
-            down()
-        else:
-            print(_describe(status()))
-    except (LocalStackError, filelock.Timeout) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

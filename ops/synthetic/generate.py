@@ -1,13 +1,12 @@
 """
 Trip files laid out and spelled as the two origins publish them, of any size, without the internet.
 
-    python -m ops.synthetic.generate yellow 2021-01 dtc 100000
+    taxi generate yellow 2021-01 dtc 100000
 
 The same arguments give the same bytes. Memory is bounded by one chunk, whatever the number of rows.
 The list of taxi zones, which lies beside the Parquet files, is synthetic too.
 """
 
-import argparse
 import io
 from collections.abc import Callable, Iterator
 from gzip import GzipFile
@@ -28,7 +27,6 @@ from ops.synthetic.trips import make_chunk
 CSV_CHUNK_ROWS = 200_000
 # The row group size of TLC's own files since 2023.
 PARQUET_CHUNK_ROWS = 1_048_576
-DEFAULT_FOLDER = Path(".local/trips")
 SPREADSHEET_DATE = b"01/01/2021 0:30"
 BOROUGHS = ("Bronx", "Brooklyn", "Manhattan", "Queens", "Staten Island")
 
@@ -140,35 +138,3 @@ def _break_lines(plan: Plan, first: int, rows: int, text: bytes) -> bytes:
     for number, line in here:
         lines[line] = b",".join(faults[number % len(faults)](lines[line].split(b",")))
     return b"\n".join(lines)
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ops.synthetic.generate", description="Write a synthetic TLC trip file."
-    )
-    parser.add_argument("service", choices=eras.SERVICES)
-    parser.add_argument("month", help="YYYY-MM")
-    parser.add_argument("origin", choices=eras.ORIGINS)
-    parser.add_argument("rows", type=int)
-    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--malformed", type=int, default=0, help="broken lines among the rows (dtc)")
-    wanted = parser.parse_args()
-    try:
-        path = generate(
-            wanted.service,
-            wanted.month,
-            wanted.origin,
-            wanted.rows,
-            wanted.folder,
-            seed=wanted.seed,
-            malformed=wanted.malformed,
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    print(path)
-
-
-if __name__ == "__main__":
-    main()

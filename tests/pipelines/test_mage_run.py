@@ -102,11 +102,6 @@ def test_a_run_that_cannot_be_ends_with_one_clear_line(
         assert not trips.requests, "refused before anything was fetched"
 
 
-def test_an_unknown_pipeline_is_named_with_those_there_are(env: dict[str, str]) -> None:
-    with pytest.raises(mage.PipelineFailed, match="'api_to_postgre' is not one of all_targets, api_to_gcs"):
-        mage.run_pipeline("api_to_postgre", {}, env)
-
-
 def test_a_run_killed_at_any_point_leaves_the_old_month(
     env: dict[str, str], trips: TripServer, database: PostgresSettings
 ) -> None:

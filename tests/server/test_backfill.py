@@ -16,8 +16,10 @@ from nyc_taxi.settings import Settings
 from rich.console import Console
 
 from bench.backfill import measure
-from ops.commands.backfill import follow, look, newest_backfill, plain_console, retry, run_backfill
-from ops.commands.backfill_plan import BackfillRefused, plan_backfill
+from ops.commands.backfill.follow import follow, plain_console, run_backfill
+from ops.commands.backfill.plan import BackfillRefused, plan_backfill
+from ops.commands.backfill.runs import look, newest_backfill, retry
+from ops.commands.pipelines import Served
 from ops.mage.api import MageApiError
 from ops.mage.connect import Connection
 from ops.paths import ROOT
@@ -99,7 +101,7 @@ def test_a_month_that_failed_is_told_to_everybody_and_completes_when_its_file_is
     assert code == 1
     assert "FAILED  2019-05  green 2019-05 (dtc) " in said
     assert "NotPublished: green 2019-05 is not published at dtc" in said
-    assert said.endswith(f"2 done, 1 failed\nOnce the cause is fixed: make backfill RETRY={number}\n")
+    assert said.endswith(f"2 done, 1 failed\nOnce the cause is fixed: taxi backfill --retry {number}\n")
     assert look(number, mage.api).backfill["status"] == "failed"
     audited = sql(
         mage.database,
@@ -194,19 +196,25 @@ def test_days_are_runs_of_their_own(mage: Mage) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"pipeline": "api_to_mars", "from": "2021-01"}, "PIPELINE=api_to_mars is not one of all_targets, api_to_gcs"),
+        (
+            {"pipeline": "api_to_mars", "from": "2021-01"},
+            "pipeline 'api_to_mars' is not one of all_targets,",
+        ),
         ({"pipeline": "green_taxi_etl", "from": "2020-10"}, "does not take service and month from its run"),
-        ({"from": "2021-01", "to": "2020-12"}, "FROM=2021-01 is after TO=2020-12"),
-        ({"from": "2021-13"}, "FROM=2021-13 TO=2021-13: api_to_postgres has one run per month: give both as YYYY-MM"),
+        ({"from": "2021-01", "to": "2020-12"}, "--from 2021-01 is after --to 2020-12"),
+        (
+            {"from": "2021-13"},
+            "--from 2021-13 --to 2021-13: api_to_postgres has one run per month: give both",
+        ),
         ({"from": "2021-01", "to": "2021-01-31"}, "give both as YYYY-MM, such as 2021-01"),
         ({"from": "2021-01-05"}, "give both as YYYY-MM, such as 2021-01"),
-        ({}, "FROM= TO=: api_to_postgres has one run per month"),
+        ({}, "--from nothing --to nothing: api_to_postgres has one run per month"),
         ({"pipeline": "api_to_gcs_parameterized", "from": "2021-01"}, "one run per day: give both as YYYY-MM-DD"),
         ({"from": "2021-06", "to": "2021-08"}, "yellow 2021-08 does not exist at origin dtc"),
         ({"from": "2021-06", "service": "blue"}, "service 'blue' is not one of yellow, green, fhv, fhvhv"),
         ({"from": "2021-06", "rules": "kind"}, "kind"),
-        ({"from": "2021-06", "parallel": "0"}, "PARALLEL=0 is not a number of runs at once, 1 or more"),
-        ({"from": "2021-06", "prefix": "x"}, "api_to_postgres has no variable prefix: leave PREFIX out"),
+        ({"from": "2021-06", "parallel": "0"}, "--parallel 0 is not a number of runs at once, 1 or more"),
+        ({"from": "2021-06", "prefix": "x"}, "api_to_postgres: variable 'prefix' is not one of default_date, force"),
         ({"from": "2021-06", "force": "perhaps"}, "force 'perhaps' is neither true nor false"),
         ({"retry": "all"}, "'all' is no backfill: give its number, or last"),
     ],
@@ -221,7 +229,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(mage: Mage, given: di
 
 
 def test_a_backfill_has_its_month_from_the_run_whatever_the_pipeline_says(mage: Mage) -> None:
-    plan = plan_backfill({"pipeline": "api_to_gcs", "from": "2021-01", "to": "2021-03"}, mage.api)
+    plan = plan_backfill({"pipeline": "api_to_gcs", "from": "2021-01", "to": "2021-03"}, Served(mage.api))
     assert plan.variables == {"service": "yellow", "month": "", "month_offset": 0}
     assert (plan.name, plan.parallel) == ("yellow 2021-01 to 2021-03", 2)
     assert plan.values()["end_datetime"] == "2021-03-01 00:00:00"
@@ -235,8 +243,8 @@ def test_a_number_that_mage_does_not_know_is_named(mage: Mage) -> None:
 def test_who_stops_looking_is_told_how_to_look_again_and_mage_goes_on(mage: Mage) -> None:
     make_files(mage, "fhv", {"2019-07": 200})
     env = {**process_environment(), "MAGE_URL": mage.server.url, "MAGE_PASSWORD": mage.server.owner.password}
-    given = [f"PIPELINE={POSTGRES}", "SERVICE=fhv", "FROM=2019-07", "TO=2019-07"]
-    command = [sys.executable, "-m", "ops.commands.backfill", *given]
+    given = [POSTGRES, "--service", "fhv", "--from", "2019-07", "--to", "2019-07"]
+    command = [sys.executable, "-m", "ops.cli", "backfill", *given]
     with connect(mage.database) as held, held.cursor() as cursor:
         advisory_lock(cursor, "ny_taxi.fhv_trip_data 2019-07")
         before = len(mage.api.list("backfills"))
@@ -249,7 +257,7 @@ def test_who_stops_looking_is_told_how_to_look_again_and_mage_goes_on(mage: Mage
         os.kill(looking.pid, signal.SIGINT)
         said, errors = looking.communicate(timeout=60)
         assert (looking.returncode, errors) == (130, "")
-        assert said.endswith(f"Mage goes on with it; look again: make backfill SHOW={number}\n")
+        assert said.endswith(f"Mage goes on with it; look again: taxi backfill --show {number}\n")
     code, said = backfill(mage, show=str(number))
     assert (code, said.splitlines()[1:]) == (0, ["done    2019-07", "1 done, 0 failed"])
 

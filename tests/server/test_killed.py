@@ -13,8 +13,9 @@ import pytest
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.locks import advisory_lock
 
-from ops.commands.backfill import look, start
-from ops.commands.backfill_plan import plan_backfill
+from ops.commands.backfill.plan import plan_backfill
+from ops.commands.backfill.runs import look, start
+from ops.commands.pipelines import Served
 from ops.commands.triggers import State, compare
 from ops.mage.api import MageApi
 from ops.mage.server import MageServer
@@ -72,7 +73,7 @@ def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle
     with connect(production.database) as held, held.cursor() as cursor:
         # The month's lock: its run comes as far as the replacement, and stays there.
         advisory_lock(cursor, "ny_taxi.green_cab_data 2021-04")
-        number = start(plan_backfill(given, api), api)
+        number = start(plan_backfill(given, Served(api)), api)
 
         def in_the_middle() -> bool | None:
             runs = {run.day: run for run in look(number, api).runs}
@@ -88,7 +89,7 @@ def test_all_months_complete_once_each_though_the_server_is_killed_in_the_middle
 
         # No Mage answers now: the command starts one on the same port, with the same data and database.
         env = {**server.env, "MAGE_HOST_PORT": str(server.port)}
-        show = [sys.executable, "-m", "ops.commands.backfill", f"SHOW={number}"]
+        show = [sys.executable, "-m", "ops.cli", "backfill", "--show", str(number)]
         said = tmp_path / "said"
         with said.open("w") as out:
             looking = subprocess.Popen(show, cwd=production.checkout, env=env, stdout=out, stderr=out)

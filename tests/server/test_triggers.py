@@ -74,7 +74,7 @@ def command(mage: Mage, folder: Path, *arguments: str) -> "subprocess.CompletedP
         "MAGE_PASSWORD": mage.server.owner.password,
         "NYC_TAXI_LOCAL_DIR": str(folder),
     }
-    line = [sys.executable, "-m", "ops.commands.triggers", *arguments]
+    line = [sys.executable, "-m", "ops.cli", "triggers", *arguments]
     env = process_environment() | server
     return subprocess.run(line, cwd=mage.checkout, env=env, capture_output=True, text=True, timeout=120, check=False)
 
@@ -108,7 +108,7 @@ def test_what_is_no_longer_in_code_is_shown_and_removed_and_what_people_made_sta
 
     assert {name: (row.state, row.why) for name, row in of_ticking(mage).items()} == {
         "every_minute": (State.SAME, ""),
-        "old": (State.ORPHANED, "no longer in code; REMOVE=orphans removes it"),
+        "old": (State.ORPHANED, "no longer in code; --remove orphans removes it"),
         "Backfill by clicks": (State.BY_HAND, f"of backfill {backfill}"),
         "mine": (State.BY_HAND, "made in the UI, or by a block"),
         "one time": (State.BY_HAND, "runs once"),
@@ -122,7 +122,7 @@ def test_what_is_no_longer_in_code_is_shown_and_removed_and_what_people_made_sta
     assert kept["old"].why == "no longer in code, and left until its run has ended"
     mage.api.update("pipeline_runs", run, status="cancelled")
 
-    removed = command(mage, tmp_path, "--remove-orphans")
+    removed = command(mage, tmp_path, "--remove", "orphans")
     assert (removed.returncode, "removed" in removed.stdout) == (0, True)
     left = {trigger["name"] for trigger in mage.api.list("pipelines/ticking/pipeline_schedules")}
     assert left == {"every_minute", "Backfill by clicks", "mine", "one time"}

@@ -1,5 +1,17 @@
 """What can go wrong, each with a message that names the thing, the cause and the next step."""
 
+from collections.abc import Iterable
+
+
+def not_one_of(what: str, name: str, known: Iterable[str], more: str = "") -> str:
+    """The message about a name that does not exist: which there are, and the nearest of them if one is near."""
+    from difflib import get_close_matches
+
+    names = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), names, n=1)
+    hint = f"; did you mean {names[near[0]]}?" if near else ""
+    return f"{what} {name!r} is not one of {', '.join(names.values())}{more}{hint}"
+
 
 class TaxiError(Exception):
     """Base of every error that this library raises on purpose; its message is meant for a person."""

@@ -93,7 +93,7 @@ def triggers(env: Settled) -> str:
     except MageApiError as error:
         raise Wrong(str(error)) from None
     if differing := [f"{row.pipeline}/{row.trigger} {row.state}" for row in compared if row.state.differs]:
-        raise Wrong(f"{', '.join(differing)}: make triggers says more")
+        raise Wrong(f"{', '.join(differing)}: taxi triggers says more")
     return f"{len(compared)} as in code"
 
 

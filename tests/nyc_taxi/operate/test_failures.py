@@ -116,4 +116,4 @@ def test_a_server_out_of_reach_is_one_line_and_no_error(
     assert not record(describe(ERROR, "a_block", GREEN), replace(database, port=free_port()))
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith("The failure is not in ny_taxi.load_audit: Postgres at 127.0.0.1:")
-    assert "nothing listens there: start the server (make up)" in line
+    assert "nothing listens there: start the server (taxi up)" in line

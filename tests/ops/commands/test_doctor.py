@@ -12,8 +12,7 @@ from threading import Thread
 import pytest
 from nyc_taxi.settings import GoogleSettings, PostgresSettings
 
-from ops.commands.doctor import __main__ as doctor
-from ops.commands.doctor import cloud, machine, project
+from ops.commands.doctor import cloud, command, machine, project
 from ops.commands.doctor.finding import Check, Finding, Settled
 from ops.paths import ROOT
 from ops.stack.google import GoogleServer
@@ -37,8 +36,8 @@ def test_every_check_is_a_line_and_a_fault_is_the_exit_code(tmp_path: Path) -> N
         taken.listen()
         port = taken.getsockname()[1]
         env = {**process_environment(), "NYC_TAXI_LOCAL_DIR": str(tmp_path), "MAGE_HOST_PORT": str(port)}
-        command = [sys.executable, "-W", "ignore", "-m", "ops.commands.doctor"]
-        ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        line = [sys.executable, "-W", "ignore", "-m", "ops.cli", "doctor"]
+        ran = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     lines = ran.stdout.splitlines()
     assert [line[5:17].strip() for line in lines[:-1]] == [
         *machine.CHECKS,
@@ -57,7 +56,7 @@ def test_an_error_that_no_check_expects_is_not_hidden(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(machine, "CHECKS", {"broken": broken})
     with pytest.raises(KeyError):
-        list(doctor.findings({}))
+        list(command.findings({}))
 
 
 def test_little_room_is_said_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +124,8 @@ def test_the_git_remote_is_read_as_an_instance_reads_it(tmp_path: Path) -> None:
 def test_without_a_repository_to_follow_that_of_the_checkout_is_asked_and_no_password_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for command in (["init", "-q"], ["remote", "add", "origin", "file://user:a-word@localhost/not-there.git"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    for git in (["init", "-q"], ["remote", "add", "origin", "file://user:a-word@localhost/not-there.git"]):
+        subprocess.run(["git", "-C", str(tmp_path), *git], check=True)
     monkeypatch.setattr(project, "ROOT", tmp_path)
     state, text = said(project.git_remote, {})
     assert (state, text.startswith("localhost/not-there.git: "), "a-word" in text) == ("FAIL", True, False)

@@ -47,7 +47,7 @@ def processes_of(home: Path) -> list[list[str]]:
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "ops.stack.stack", *arguments],
+        [sys.executable, "-m", "ops.cli", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -65,7 +65,7 @@ def health(port: int) -> int:
 
 
 def test_two_ups_at_once_start_one_of_each_and_outlive_their_programs(home: Path) -> None:
-    line = [sys.executable, "-m", "ops.stack.stack", "up", "--trips", str(home / "trips")]
+    line = [sys.executable, "-m", "ops.cli", "up", "--trips", str(home / "trips")]
     ups = [subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [up.communicate(timeout=50)[0] for up in ups]
     assert [up.returncode for up in ups] == [0, 0]
@@ -96,11 +96,12 @@ def test_status_prints_a_line_per_service_and_no_password(home: Path) -> None:
     result = command("status")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0].startswith(f"postgres     running at 127.0.0.1:{now.postgres.port}, database mage, user mage")
     assert lines[1] == f"storage      running at {now.google.gcs_url}, bucket nyc-taxi-local"
     assert lines[2] == f"bigquery     running at {now.google.bigquery_url}, project nyc-taxi-local, data set ny_taxi"
     assert lines[3] == f"trip server  running at http://127.0.0.1:{now.trips.port}, serves {home / 'trips'}"
+    assert lines[4] == "web UI       stopped"
     assert now.postgres.password not in result.stdout + result.stderr
 
 
@@ -162,7 +163,10 @@ def test_what_is_not_asked_for_is_not_started(home: Path) -> None:
 def test_a_missing_folder_is_said_so(home: Path) -> None:
     result = command("up", "--trips", str(home / "absent"))
     assert result.returncode == 1
-    assert result.stderr == f"{home / 'absent'} is no folder of trip files: make it first, or leave --trips out.\n"
+    assert processes_of(home) == []
+    assert (
+        result.stderr == f"FAILED  {home / 'absent'} is no folder of trip files: make it first, or leave --trips out.\n"
+    )
 
 
 def test_down_leaves_no_process_and_twice_is_no_error(home: Path) -> None:
@@ -178,4 +182,5 @@ def test_down_leaves_no_process_and_twice_is_no_error(home: Path) -> None:
         ["storage", "stopped"],
         ["bigquery", "stopped"],
         ["trip", "server", "stopped"],
+        ["web", "UI", "stopped"],
     ]

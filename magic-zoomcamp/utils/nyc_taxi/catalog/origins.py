@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.errors import UnknownName
+from nyc_taxi.errors import UnknownName, not_one_of
 from nyc_taxi.months import Month
 
 
@@ -72,5 +72,5 @@ ORIGINS = {
 def origin_named(name: str) -> Origin:
     """The origin of that name; UnknownName says which there are."""
     if name not in ORIGINS:
-        raise UnknownName(f"origin {name!r} is not one of {', '.join(ORIGINS)}")
+        raise UnknownName(not_one_of("origin", name, ORIGINS))
     return ORIGINS[name]

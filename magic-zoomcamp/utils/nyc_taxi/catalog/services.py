@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from nyc_taxi.errors import UnknownName
+from nyc_taxi.errors import UnknownName, not_one_of
 
 TIME, TEXT = pa.timestamp("us"), pa.string()
 SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
@@ -214,5 +214,5 @@ SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}
 def service_named(name: str) -> Service:
     """The service of that name; UnknownName says which there are."""
     if name not in SERVICES:
-        raise UnknownName(f"service {name!r} is not one of {', '.join(SERVICES)}")
+        raise UnknownName(not_one_of("service", name, SERVICES))
     return SERVICES[name]

@@ -158,7 +158,7 @@ def _mend(error: BaseException, settings: GoogleSettings) -> str:
     if isinstance(error, DataCorruption):
         return "bytes were lost on the way, and nothing was changed: run again"
     if isinstance(error, (*SILENCE, exceptions.ServerError)):
-        return "it does not answer: check the network, or start the emulators (make up), and run again"
+        return "it does not answer: check the network, or start the emulators (taxi up), and run again"
     signs = ADVICE if isinstance(error, exceptions.ClientError) else {}
     advice = next((advice for sign, advice in signs.items() if sign in text.lower()), "it was refused")
     return advice.format(bucket=settings.bucket, dataset=settings.dataset, location=settings.location)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pandas as pd
 
 from nyc_taxi.catalog.services import SERVICES
-from nyc_taxi.errors import CountsDisagree, UnknownName
+from nyc_taxi.errors import CountsDisagree, UnknownName, not_one_of
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.load.postgres.month import check_month, replace_month
 from nyc_taxi.months import Month, month_range
@@ -113,7 +113,7 @@ def check_summary(table: pd.DataFrame, chosen: Sequence[RunContext]) -> None:
 def _refuse_executor(settings: Settings) -> None:
     """What Mage would not say: an unknown executor runs here, and a job that finds no outputs makes up one child."""
     if settings.executor not in EXECUTORS:
-        raise UnknownName(f"LOAD_MONTH_EXECUTOR {settings.executor!r} is not one of {', '.join(EXECUTORS)}")
+        raise UnknownName(not_one_of("LOAD_MONTH_EXECUTOR", settings.executor, EXECUTORS))
     if settings.executor == "gcp_cloud_run" and not settings.shared_outputs.startswith("gs://"):
         raise UnknownName(
             f"REMOTE_VARIABLES_DIR {settings.shared_outputs!r} is no bucket's folder such as gs://my-bucket/mage: "

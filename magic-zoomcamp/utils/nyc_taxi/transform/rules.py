@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nyc_taxi.errors import NotATripFile, UnknownName
+from nyc_taxi.errors import NotATripFile, UnknownName, not_one_of
 from nyc_taxi.manifest import Manifest, StagedFile
 
 Reasons: TypeAlias = pa.StringArray
@@ -50,7 +50,7 @@ RULES = {
 def rule_named(name: str) -> Rule:
     """The rule of that name; UnknownName says which there are."""
     if name not in RULES:
-        raise UnknownName(f"rule {name!r} is not one of {', '.join(RULES)} (or none)")
+        raise UnknownName(not_one_of("rule", name, RULES, " (or none)"))
     return RULES[name]
 
 

@@ -585,7 +585,7 @@ def test_a_store_that_dies_in_the_middle_is_named_and_comes_back_with_the_old_mo
             killer.join()
         for ask in (bucket.find_month, bucket.measure_month):
             began = time.monotonic()
-            with pytest.raises(TargetUnavailable, match=r"start the emulators \(make up\), and run again"):
+            with pytest.raises(TargetUnavailable, match=r"start the emulators \(taxi up\), and run again"):
                 ask(YELLOW, JANUARY, doomed)
             assert time.monotonic() - began < 3 * impatient
         assert store.start().storage_emulator == doomed.storage_emulator
@@ -713,7 +713,7 @@ def test_a_service_that_is_overloaded_is_asked_again_and_then_named(
 def test_an_address_where_nobody_listens_is_named(google: GoogleSettings, months: Months, impatient: float) -> None:
     file = months.judged("yellow", "2021-01", "dtc", 500)
     began = time.monotonic()
-    with pytest.raises(TargetUnavailable, match=r"it does not answer: .* start the emulators \(make up\)"):
+    with pytest.raises(TargetUnavailable, match=r"it does not answer: .* start the emulators \(taxi up\)"):
         bucket.replace_month(file, replace(google, storage_emulator=f"http://127.0.0.1:{free_port()}"))
     assert time.monotonic() - began < 3 * impatient
 

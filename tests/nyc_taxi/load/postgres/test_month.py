@@ -793,7 +793,7 @@ def limited(server: PostgresSettings) -> Iterator[PostgresSettings]:
 
 WRONG = "the password is wrong: check POSTGRES_USER and POSTGRES_PASSWORD"
 NOT_ALLOWED = "the user may not do this: grant it CREATE on the database, or the ownership of the tables"
-NOBODY_THERE = "nothing listens there: start the server (make up), or check POSTGRES_HOST and POSTGRES_PORT"
+NOBODY_THERE = "nothing listens there: start the server (taxi up), or check POSTGRES_HOST and POSTGRES_PORT"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ ADVICE = {
     "password authentication failed": "the password is wrong: check POSTGRES_USER and POSTGRES_PASSWORD",
     "no password supplied": "no password was given: set POSTGRES_PASSWORD",
     "no pg_hba.conf entry": "the server lets this user in from elsewhere only: check its pg_hba.conf",
-    "Connection refused": "nothing listens there: start the server (make up), or check POSTGRES_HOST and POSTGRES_PORT",
+    "Connection refused": "nothing listens there: start the server (taxi up), or check POSTGRES_HOST and POSTGRES_PORT",
     "could not translate host name": "there is no such host: check POSTGRES_HOST",
     "timeout expired": "it does not answer: check POSTGRES_HOST and the firewall",
     'FATAL: database "': "there is no such database: check POSTGRES_DBNAME",

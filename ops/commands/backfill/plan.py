@@ -6,9 +6,15 @@ from datetime import date, timedelta
 
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.months import Month, month_range
-from nyc_taxi.run import is_forced, run_context, service_and_month
+from nyc_taxi.run import is_forced
 
-from ops.mage.api import Json, MageApi
+from ops.commands.pipelines import (
+    Pipelines,
+    Variables,
+    refuse_undeclared,
+    refuse_unknown_pipeline,
+    refuse_unknown_values,
+)
 
 DAY = "day"
 """The variable of a pipeline whose runs take a day each; those of any other take a month."""
@@ -28,7 +34,7 @@ class Plan:
     """A backfill as Mage shall have it: one run per month, or per day, both ends included."""
 
     pipeline: str
-    variables: Json
+    variables: Variables
     first: date
     last: date
     daily: bool
@@ -41,7 +47,7 @@ class Plan:
         first, last = (day if self.daily else Month.of(day) for day in (self.first, self.last))
         return f"{self.variables['service']} {first} to {last}"
 
-    def values(self) -> Json:
+    def values(self) -> Variables:
         """The fields of Mage's backfill. The first of a month at 00:00 UTC: a start on the 31st would drift."""
         return {
             "start_datetime": f"{self.first} 00:00:00",
@@ -53,44 +59,36 @@ class Plan:
         }
 
 
-def plan_backfill(given: Mapping[str, str], api: MageApi) -> Plan:
+def plan_backfill(given: Mapping[str, str], pipelines: Pipelines) -> Plan:
     """
     Make the plan of pipeline, from, to, parallel and the variables of the pipeline; what is empty is not given.
 
     Raises BackfillRefused for a pipeline that is not there or has no month of its run, for a span that is none, and for
     a service, month, origin or rule that does not exist.
     """
-    pipeline = _pipeline(given, api)
-    declared = pipeline["variables"] or {}
-    first, last, daily = _span(given, DAY in declared)
-    for name in CHOICES:
-        if name in given and name not in declared:
-            raise BackfillRefused(f"{pipeline['uuid']} has no variable {name}: leave {name.upper()} out")
-    chosen: Json = {"service": declared["service"]} | {name: given[name] for name in CHOICES if name in given}
-    from_the_run = {name: value for name, value in FROM_THE_RUN.items() if name in declared}
-    plan = Plan(pipeline["uuid"], chosen | from_the_run, first, last, daily, _parallel(given))
+    pipeline = given.get("pipeline", "")
     try:
+        refuse_unknown_pipeline(pipeline, pipelines)
+        declared = pipelines.variables(pipeline)
+        if not {"service", "month"} <= declared.keys():
+            raise BackfillRefused(
+                f"{pipeline} does not take service and month from its run, so that every run would do the same: it "
+                f"needs the variables service and month"
+            )
+        first, last, daily = _span(given, DAY in declared)
+        chosen: Variables = {name: given[name] for name in CHOICES if name in given}
+        refuse_undeclared(pipeline, chosen, declared)
         if "force" in chosen:
-            plan.variables["force"] = is_forced(chosen)
+            chosen["force"] = is_forced(chosen)
+        from_the_run = {name: value for name, value in FROM_THE_RUN.items() if name in declared}
+        variables = {"service": declared["service"]} | chosen | from_the_run
+        plan = Plan(pipeline, variables, first, last, daily, _parallel(given))
         for day in _days(plan):
-            _check(declared | plan.variables | {"execution_date": day.isoformat()})
+            run = {"execution_date": day.isoformat(), "pipeline_run_id": "planned"}
+            refuse_unknown_values(declared | plan.variables | run)
     except UnknownName as error:
         raise BackfillRefused(str(error)) from None
     return plan
-
-
-def _pipeline(given: Mapping[str, str], api: MageApi) -> Json:
-    wanted = given.get("pipeline", "")
-    known = sorted(pipeline["uuid"] for pipeline in api.list("pipelines"))
-    if wanted not in known:
-        raise BackfillRefused(f"PIPELINE={wanted} is not one of {', '.join(known)}")
-    pipeline = api.get("pipelines", wanted)
-    if not {"service", "month"} <= set(pipeline["variables"] or {}):
-        raise BackfillRefused(
-            f"{wanted} does not take service and month from its run, so that every run would do the same: it needs the "
-            f"variables service and month"
-        )
-    return pipeline
 
 
 def _span(given: Mapping[str, str], daily: bool) -> tuple[date, date, bool]:
@@ -104,18 +102,18 @@ def _span(given: Mapping[str, str], daily: bool) -> tuple[date, date, bool]:
     except ValueError:
         runs = "day" if daily else "month"
         raise BackfillRefused(
-            f"FROM={texts[0]} TO={texts[1]}: {given['pipeline']} has one run per {runs}: give both as {form}, such as "
-            f"{example}"
+            f"--from {texts[0] or 'nothing'} --to {texts[1] or 'nothing'}: {given['pipeline']} has one run per {runs}: "
+            f"give both as {form}, such as {example}"
         ) from None
     if first > last:
-        raise BackfillRefused(f"FROM={texts[0]} is after TO={texts[1]}")
+        raise BackfillRefused(f"--from {texts[0]} is after --to {texts[1]}")
     return first, last, daily
 
 
 def _parallel(given: Mapping[str, str]) -> int:
     text = given.get("parallel", DEFAULT_PARALLEL)
     if not text.isdecimal() or int(text) < 1:
-        raise BackfillRefused(f"PARALLEL={text} is not a number of runs at once, 1 or more")
+        raise BackfillRefused(f"--parallel {text} is not a number of runs at once, 1 or more")
     return int(text)
 
 
@@ -124,12 +122,3 @@ def _days(plan: Plan) -> Iterator[date]:
         yield from (plan.first + timedelta(days=n) for n in range((plan.last - plan.first).days + 1))
     else:
         yield from (month.first_day for month in month_range(Month.of(plan.first), Month.of(plan.last)))
-
-
-def _check(variables: Json) -> None:
-    """UnknownName if a run with these variables would refuse them. A pipeline without an origin reads the bucket."""
-    run = variables | {"pipeline_run_id": "planned"}
-    if "origin" in variables:
-        run_context(run)
-    else:
-        service_and_month(run)

@@ -1,31 +1,32 @@
-"""
-Whether everything that a run needs is in order: one line per check, with what to do where it is not.
+"""`taxi doctor`: whether everything that a run needs is in order, one line per check, with what to do."""
 
-Usage: python -m ops.commands.doctor
-"""
-
-import sys
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.text import Text
+import click
 
-from ops.commands.doctor import cloud, machine, project
+from ops.commands.arguments import examples
 from ops.commands.doctor.finding import Finding, Settled
-from ops.stack.environment import configured
 
 COLOURS = {"ok": "green", "skip": "dim", "FAIL": "bold red"}
 
 
 def findings(env: Settled) -> Iterable[Finding]:
     """Every check in turn, the machine's first: what comes later rests on it."""
+    from ops.commands.doctor import cloud, machine, project
+
     for checks in (machine.CHECKS, project.CHECKS, cloud.CHECKS):
         for name, check in checks.items():
             yield Finding.of(name, check, env)
 
 
-def main() -> int:
-    """Print a line per check; the exit code is 1 if one failed."""
+@click.command("doctor", epilog=examples("taxi doctor"))
+def command() -> int:
+    """Check this machine, the settings and the cloud, a line each, with what to do; exit code 1 if one check failed."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from ops.stack.environment import configured
+
     console, failed = Console(highlight=False, soft_wrap=True), 0
     for finding in findings(configured()):
         failed += finding.state == "FAIL"
@@ -33,7 +34,3 @@ def main() -> int:
     if failed:
         console.print(f"{failed} to fix")
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

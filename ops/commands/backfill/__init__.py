@@ -1,0 +1,1 @@
+"""Many months, or days, of one pipeline, through Mage's own backfills."""

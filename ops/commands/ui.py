@@ -1,0 +1,34 @@
+"""`taxi ui`: Mage's web UI, for as long as the command runs."""
+
+import signal
+import sys
+
+import click
+
+from ops.commands.arguments import examples
+
+
+@click.command("ui", epilog=examples("taxi ui", "MAGE_HOST_PORT=6790 taxi ui"))
+def command() -> int:
+    """
+    Serve Mage's web UI on 127.0.0.1 until Ctrl-C, or until `taxi down`.
+
+    The first start makes a password and says it once; .env keeps it. Every process that was started ends with it.
+    """
+    from ops.mage.server import MageServer
+    from ops.stack import web_ui
+    from ops.stack.environment import environment
+
+    env = environment()
+    server = MageServer(env, int(env.get("MAGE_HOST_PORT", "6789")))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        # Not by `with`: who presses Ctrl-C while it starts would leave it running.
+        server.start()
+        with web_ui.recorded(server.port):
+            print(f"Mage comes up at http://localhost:{server.port}  {server.owner.email} signs in", flush=True)
+            return server.join()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.stop()
