@@ -91,7 +91,7 @@ backfill: $(READY) ## taxi backfill: make backfill PIPELINE=api_to_postgres SERV
 	@$(TAXI) backfill $(if $(PIPELINE),"$$PIPELINE") $(call option,SERVICE,service) $(call option,ORIGIN,origin) \
 	  $(call option,RULES,rules) $(call option,PREFIX,prefix) $(call option,FROM,from) $(call option,TO,to) \
 	  $(call option,PARALLEL,parallel) $(call option,RETRY,retry) $(call option,SHOW,show) \
-	  $(if $(FORCE),$(or $(if $(filter true,$(FORCE)),--force),$(if $(filter false,$(FORCE)),--no-force), \
+	  $(if $(FORCE),$(or $(if $(filter true yes 1,$(FORCE)),--force),$(if $(filter false no 0,$(FORCE)),--no-force), \
 	  $(error FORCE=$(FORCE) is neither true nor false)))
 
 triggers: $(READY) ## taxi triggers: make triggers [REMOVE=orphans] [NEW_TOKEN=api_to_postgres/webhook]

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.paths import ROOT
+from ops.paths import PROJECT, ROOT
+from tests.taxi_lines import check, check_meant, lines
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("terraform/*.md"), *ROOT.glob("bench/*.md")])
+CODE = sorted([*(ROOT / "ops").rglob("*.py"), *(PROJECT / "utils").rglob("*.py")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -27,6 +29,17 @@ def test_links_lead_somewhere_and_commands_exist(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    for line in lines(text):
+        check(line, unknown_values=page.name == "add-your-own.md")
+
+
+@pytest.mark.parametrize("file", [*CODE, ROOT / "dev.env"], ids=lambda file: str(file.relative_to(ROOT)))
+def test_messages_name_commands_and_options_that_exist(file: Path) -> None:
+    text = file.read_text()
+    check_meant(text)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    assert not re.search(r"make (?:run|ui|backfill|triggers|sql|plan|doctor|up|down|status)\b", text)
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

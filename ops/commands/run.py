@@ -77,7 +77,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
         "taxi run api_to_postgres --service green --month 2020-10 --rules has_passengers,positive_distance",
         "taxi run api_to_postgres --service fhvhv --month 2025-01 --origin tlc",
         "taxi run api_to_gcs_parameterized --execution-date 2021-01-05 --prefix green",
-        "taxi run clean_up --set keep_days=90",
+        "taxi run api_to_gcs --service green --set wait_hours=2",
     ),
 )
 @click.argument("pipeline", type=PIPELINE)

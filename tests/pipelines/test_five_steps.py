@@ -19,7 +19,7 @@ from tests.conftest import sql
 
 PAGE = (ROOT / "docs" / "add-your-own.md").read_text()
 STEP = re.compile(r"^## (\d)\. [^\n]+\n\n(At the end of|In) `([^`]+)`[^`]*```\w+\n(.*?)```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^make run PIPELINE=(\w+)(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^taxi run (\w+)(.*)$", re.MULTILINE)
 FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -95,7 +95,7 @@ def test_its_commands_bring_its_rows_to_every_target(
     for line in said.splitlines():
         assert line in printed
 
-    [query] = re.findall(r'^make sql Q="(.*)"$', PAGE, re.MULTILINE)
+    [query] = re.findall(r'^taxi sql "(.*)"$', PAGE, re.MULTILINE)
     header, _, *wanted = [cells(line) for line in PAGE.splitlines() if line.startswith("|")]
     assert query.startswith(f"select {', '.join(header)} from ")
     found = [tuple("" if cell is None else str(cell) for cell in row) for row in sql(database, query)]
@@ -109,6 +109,6 @@ def test_its_commands_bring_its_rows_to_every_target(
 
 
 def variables(arguments: str) -> dict[str, str]:
-    """The runtime variables that make hands over."""
-    pairs = (argument.partition("=") for argument in arguments.split())
-    return {name.lower(): value for name, _, value in pairs}
+    """The runtime variables that the options stand for."""
+    words = arguments.split()
+    return {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
