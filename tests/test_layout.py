@@ -6,6 +6,7 @@ nor `ops`. Folders and modules stay small enough to be taken in at a glance.
 """
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,9 @@ def test_a_folder_has_at_most_twelve_modules(folder: Path) -> None:
 @pytest.mark.parametrize("module", CODE, ids=shown)
 def test_a_module_has_at_most_250_lines(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= MOST_LINES
+
+
+def test_no_path_of_a_machine_and_no_secret_is_committed() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "magic-zoomcamp/pipelines/api_to_postgres/metadata.yaml" in tracked
+    assert not [name for name in tracked if Path(name).name in {".env", "postgres.password"}]
