@@ -23,8 +23,8 @@ def check(line: str, unknown_values: bool = False) -> None:
     """
     Fail with click's own error for a command, option or value that is not there.
 
-    With `unknown_values`, as where a page adds a pipeline that is not here yet, or `...` in the line, the values are
-    not looked at. Files that are not there are the reader's own.
+    With `unknown_values`, as where a page adds a pipeline that is not here yet, or with `...` or `<name>` in the line,
+    the values are not looked at. Files that are not there are the reader's own.
     """
     words = shlex.split(line, comments=True)[1:]
     words = words[: next((number for number, word in enumerate(words) if word in END), len(words))]
@@ -33,7 +33,7 @@ def check(line: str, unknown_values: bool = False) -> None:
     name, command, rest = taxi.resolve_command(click.Context(taxi), words)
     assert command is not None, line
     assert {word for word in rest if word.startswith("--")} <= options_of(command) | {"--help"}, line
-    if unknown_values or not rest or {ELLIPSIS, "--help"} & set(rest):
+    if unknown_values or not rest or any(word in (ELLIPSIS, "--help") or word.startswith("<") for word in rest):
         return
     try:
         command.make_context(name, rest)

@@ -120,7 +120,7 @@ def test_without_variables_but_a_month_it_is_a_yellow_run_of_the_csv_origin(offl
     ("variables", "message"),
     [
         ({"service": "purple"}, "service 'purple' is not one of yellow, green, fhv, fhvhv"),
-        ({"service": "Yellow"}, "service 'Yellow' is not one of yellow, green, fhv, fhvhv"),
+        ({"service": "Yellow"}, "service 'Yellow' is not one of yellow, green, fhv, fhvhv; did you mean yellow?"),
         ({"origin": "ftp"}, "origin 'ftp' is not one of dtc, tlc"),
         ({"month": "2021-13"}, "month '2021-13' is not of the form YYYY-MM, such as 2021-01"),
         ({"month": "January"}, "month 'January' is not of the form YYYY-MM, such as 2021-01"),

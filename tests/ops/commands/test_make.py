@@ -14,7 +14,8 @@ COMMANDS = {"setup", "demo", "run", "ui", "sql", "up", "down", "status", "test",
 
 def make(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | env
-    return subprocess.run(["make", *arguments], cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+    set_up = ["-o", ".venv/.ready", "-o", ".venv-emulators/.ready"]  # whatever has changed since
+    return subprocess.run(["make", *set_up, *arguments], cwd=ROOT, env=own, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
