@@ -54,7 +54,7 @@ def _last_error(log: Path) -> str:
 def refuse_run(pipeline: str, variables: Mapping[str, str], pipelines: Checkout) -> None:
     """UnknownName, or PipelineFailed, for a run that cannot be; nothing was started."""
     described = pipelines.described(pipeline)
-    if NEEDS_SCHEDULER in described["tags"]:
+    if NEEDS_SCHEDULER in (described.get("tags") or []):
         raise PipelineFailed(f"{pipeline} runs in Mage's scheduler only: taxi ui, then its Triggers, Run@once")
     declared = pipelines.variables(pipeline)
     refuse_undeclared(pipeline, variables, declared)
