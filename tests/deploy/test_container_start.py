@@ -172,7 +172,10 @@ def test_a_password_that_postgres_does_not_take_is_said_so(tmp_path: Path, serve
 
 
 @pytest.mark.parametrize("job", [False, True])
-def test_mage_beside_the_server_and_in_a_job_is_the_patched_one(tmp_path: Path, job: bool) -> None:
+def test_mage_beside_the_server_and_in_a_job_is_the_patched_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: bool
+) -> None:
+    monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
     start = prepared(environment(tmp_path), ["mage", "run", PROJECT.name, "test_config"], job=job)
     assert start.command == [*MAGE, "run", PROJECT.name, "test_config"]
     assert prepared(environment(tmp_path), ["env", "mage"], job=job).command == ["env", "mage"]

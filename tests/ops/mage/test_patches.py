@@ -1,11 +1,12 @@
 """Every patch of Mage: still needed, with its issue, applied by the program; and a new file is all that one takes."""
 
+import base64
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,37 @@ def test_what_was_imported_too_early_to_be_patched_is_said(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "mage_ai.shared.complex", ModuleType("mage_ai.shared.complex"))
     with pytest.raises(RuntimeError, match=r"before it could be patched: .*mage_ai\.shared\.complex"):
         install()
+
+
+def bearer(**claims: str) -> str:
+    """A value of Authorization with a JSON web token of these claims."""
+    parts = (json.dumps(part).encode() for part in ({"alg": "RS256"}, claims))
+    return "Bearer " + ".".join([*(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts), "gone"])
+
+
+@pytest.mark.parametrize(
+    ("token", "seen"),
+    [
+        (bearer(iss="https://accounts.google.com", email="me@example.org"), None),
+        (bearer(iss="https://example.org"), bearer(iss="https://example.org")),
+        ("Bearer a-token-of-mages", "Bearer a-token-of-mages"),
+    ],
+    ids=["Google's", "somebody else's", "Mage's"],
+)
+def test_mage_does_not_see_googles_identity_token_and_sees_all_others(token: str, seen: str | None) -> None:
+    class Middleware:
+        """As Mage's: it looks into the headers."""
+
+        def __init__(self, headers: dict[str, str]):
+            self.request = SimpleNamespace(headers=headers)
+
+        def prepare(self) -> str | None:
+            found: str | None = self.request.headers.get("Authorization")
+            return found
+
+    patches()["google_identity_token"].apply(SimpleNamespace(OAuthMiddleware=Middleware))
+    assert Middleware({"Authorization": token, "X-API-KEY": "key"}).prepare() == seen
+    assert Middleware({"X-API-KEY": "key"}).prepare() is None
 
 
 class Classifier:
