@@ -148,14 +148,13 @@ format: $(READY) ## Format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-lock: $(READY) ## Write every requirements.txt anew
-	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
-	  --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt
-	$(PY) -m uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
-	  --no-emit-index-url --no-emit-find-links --quiet --extra local --extra test --constraint requirements.txt \
-	  --output-file requirements-dev.txt
-	$(PY) -m uv pip compile ops/emulators/requirements.in --python-version 3.11 --generate-hashes --upgrade \
-	  --no-emit-index-url --no-emit-find-links --quiet --output-file ops/emulators/requirements.txt
-	for name in requirements scanners; do $(PY) -m uv pip compile tests/deploy/$$name.in --python-version 3.11 \
-	  --generate-hashes --upgrade --no-emit-index-url --no-emit-find-links --quiet \
-	  --output-file tests/deploy/$$name.txt || exit 1; done
+# UPGRADE= keeps the versions that are there, but for what must change.
+UPGRADE ?= --upgrade
+COMPILE = $(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+  --no-emit-index-url --no-emit-find-links --quiet $(UPGRADE)
+lock: $(READY) ## Write every lock anew
+	$(COMPILE) pyproject.toml --output-file requirements.txt
+	$(COMPILE) pyproject.toml --extra local --extra test --constraint requirements.txt --output-file requirements-dev.txt
+	echo uv | $(COMPILE) - --constraint requirements-dev.txt --output-file requirements-uv.txt
+	for name in ops/emulators/requirements tests/deploy/requirements tests/deploy/scanners bench/requirements; do \
+	  $(COMPILE) $$name.in --output-file $$name.txt || exit 1; done
