@@ -1,13 +1,13 @@
-# Everything runs on a machine with Python 3.11 and make. `make` alone lists the commands.
+# Everything runs on a machine with Python 3.11 or 3.12 and make. `make` alone lists the commands.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-PYTHON ?= python3.11
+# Another Python than the first of python3.11, python3.12 and python3 that fits: make setup PYTHON=/its/path
+PYTHON ?=
 PY := .venv/bin/python
 # More than cores: a test mostly waits for a server.
 WORKERS ?= 3
 # Side by side, a file's tests in one process, files in their order: the longest come first.
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-PIP := .venv/bin/pip --disable-pip-version-check
 READY := .venv/.ready .venv-emulators/.ready
 # Of the .venv, installed or not: what `taxi` is once .venv/bin is on the PATH.
 TAXI := $(PY) -m ops.cli
@@ -43,34 +43,21 @@ option = $(if $(value $(1)),--$(2) "$$$(1)")
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Runs again only when the lock changes. pip compiles the bytecode, without which every
-# start of Mage takes ten seconds longer.
-.venv/.ready: requirements-dev.txt
-	$(PYTHON) -m venv .venv
-	@echo "Installing the locked packages: two to three minutes, once"
-	$(PIP) install -q --no-deps --require-hashes -r requirements-dev.txt
-	$(PIP) install -q --no-deps --no-build-isolation -e .
-	@touch $@
+# Runs again only when a lock or what pyproject.toml says of the project changes.
+SET_UP = @PYTHON="$(PYTHON)" sh ops/set_up.sh
+.venv/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
+	$(SET_UP) .venv .venv-emulators
 
 # The emulators of Google Cloud Storage and BigQuery: their packages would not fit mage-ai's pins.
-.venv-emulators/.ready: ops/emulators/requirements.txt
-	$(PYTHON) -m venv .venv-emulators
-	@echo "Installing the emulators of Google's services: about a minute, once"
-	.venv-emulators/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
-	@touch $@
+.venv-emulators/.ready: ops/emulators/requirements.txt | .venv/.ready
+	$(SET_UP) .venv-emulators
 
 # What checks terraform/: the providers' argument types (read from a wheel), and checkov and pip-audit.
-.venv-deploy/.ready: tests/deploy/requirements.txt tests/deploy/provider/requirements.txt
-	$(PYTHON) -m venv .venv-deploy
-	.venv-deploy/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r tests/deploy/requirements.txt
-	.venv-deploy/bin/pip --disable-pip-version-check download -q --no-deps --require-hashes \
-	  -r tests/deploy/provider/requirements.txt -d .venv-deploy/wheels
-	@touch $@
+.venv-deploy/.ready: tests/deploy/requirements.txt tests/deploy/provider/requirements.txt | .venv/.ready
+	$(SET_UP) .venv-deploy
 
-.venv-scanners/.ready: tests/deploy/scanners.txt
-	$(PYTHON) -m venv .venv-scanners
-	.venv-scanners/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r $<
-	@touch $@
+.venv-scanners/.ready: tests/deploy/scanners.txt | .venv/.ready
+	$(SET_UP) .venv-scanners
 
 deploy-tools: $(READY) .venv-deploy/.ready .venv-scanners/.ready
 

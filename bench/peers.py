@@ -1,6 +1,5 @@
 """The other ways to load the same month: each is a command, and the table where its rows end."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -12,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.arena import Arena
+from ops import set_up
 from ops.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
-VENV = ROOT / ".bench" / "venv"
-INSTALL_SECONDS = 900
 WHOLE = "whole process"
 
 COLUMNS = """
@@ -101,27 +99,10 @@ def _without_duckdb_extension(python: str) -> str:
 @cache
 def _python() -> str:
     """The interpreter of the environment of its own, made on first use and again when the lock has changed."""
-    lock = HERE / "requirements.txt"
-    version = hashlib.sha256(lock.read_bytes()).hexdigest()
-    made_from, python = VENV / "made-from", VENV / "bin" / "python"
-    if not made_from.exists() or made_from.read_text() != version:
-        print(f"installing the contestants into {VENV.relative_to(ROOT)}, once", file=sys.stderr, flush=True)
-        shutil.rmtree(VENV, ignore_errors=True)
-        _install([sys.executable, "-m", "venv", str(VENV)])
-        options = ["--quiet", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
-        _install([str(python), "-m", "pip", "install", *options, "-r", str(lock)])
-        made_from.write_text(version)
-    return str(python)
-
-
-def _install(command: list[str]) -> None:
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise NotAvailable(f"pip took more than {INSTALL_SECONDS} s") from None
-    if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise NotAvailable(f"pip install -r bench/requirements.txt: {last[:120]}")
+        return str(set_up.make(".bench/venv"))
+    except set_up.SetUpFailed as failed:
+        raise NotAvailable(str(failed)) from None
 
 
 PSQL = Peer(
