@@ -107,11 +107,11 @@ def _python(name: str) -> Path:
 
 
 def _pip(*arguments: str | Path) -> None:
-    _run([_python(UV), "-m", "pip", *arguments, "--quiet", "--retries", "2", "--disable-pip-version-check"])
+    _run([_python(UV), "-m", "pip", *arguments, "--retries", "2", "--disable-pip-version-check"])
 
 
 def _uv(*arguments: str | Path) -> None:
-    _run([_python(UV).with_name("uv"), *arguments, "--quiet", "--no-python-downloads"], **_pips_index())
+    _run([_python(UV).with_name("uv"), *arguments, "--no-python-downloads"], **_pips_index())
 
 
 def _run(command: Sequence[str | Path], **env: str) -> str:

@@ -9,10 +9,12 @@ for name in "${PYTHON:-python3.11}" ${PYTHON:-python3.12 python3}; do
   "$name" -E -c 'import ensurepip, venv' 2>/dev/null && exec "$name" -E -s -m ops.set_up "$@"
   bare=$name
 done
+none="No Python here is"
+[ -z "$PYTHON" ] || none="$PYTHON is not"
 if [ -n "$bare" ]; then
   echo "FAILED  $bare comes without venv: apt-get install python3-venv (or its python3.X-venv), then the same again" >&2
 else
-  echo "FAILED  ${PYTHON:-No Python here} is not 3.11 or 3.12, which mage-ai needs: apt-get install python3.11-venv," \
+  echo "FAILED  $none 3.11 or 3.12, which mage-ai needs: apt-get install python3.11-venv," \
     "brew install python@3.11 or uv python install 3.11; then make setup PYTHON=its path, or just make setup" >&2
 fi
 exit 1
