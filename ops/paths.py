@@ -5,6 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ops.errors import LocalStackError
+
 HOST = "127.0.0.1"
 """Where everything of this machine listens: on the loopback only."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,10 +26,19 @@ def emulator_python() -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the whole new one; readable by its owner only."""
+    """
+    Write `text` so that a reader sees the old file or the whole new one; readable by its owner only.
+
+    LocalStackError where nothing can be kept from others: Postgres would refuse its data there, too.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # mkstemp's mode is 600
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if sys.platform != "win32" and os.fstat(handle).st_mode & 0o077:
+                raise LocalStackError(
+                    f"{path.parent} is on a file system without Unix permissions, such as a Windows drive or exFAT: "
+                    "set NYC_TAXI_LOCAL_DIR to a folder of this system's own disk, such as $HOME/nyc-taxi"
+                )
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

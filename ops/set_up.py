@@ -45,10 +45,12 @@ _REACH = re.compile(
 _MISLEADING = re.compile(r"(UV|PIP|CONDA|PYTHON)\w*|VIRTUAL_ENV")
 _FULL = f"the disk is full: some 3 GB are needed for {ROOT} and uv's cache"
 _CLOSED = f"{ROOT} cannot be written: make a checkout where you may write"
+_NO_LINKS = f"{ROOT} is on a file system without links and permissions: make a checkout on this system's own disk"
 # What uv, pip and Python say of a fault, and what it means here. The first that is found counts.
 _MEANINGS = (
     (r"No space left|quota exceeded|File too large|os error (28|122|27)\b", _FULL),
     (r"Read-only file system|os error 30\b", _CLOSED),
+    (r"os error 1\b", _NO_LINKS),
     (r"UnknownIssuer|certificate|CERTIFICATE", "add your company's authority to this machine's, or set SSL_CERT_FILE"),
     (
         r"error sending request|dns error|os error 11[01]\b|onnection refused|[Tt]imed? ?out|NewConnectionError"
@@ -57,7 +59,13 @@ _MEANINGS = (
     ),
     (r"no usable wheels", "a package has no wheel for this machine; there are for Linux (x86_64, ARM) and macOS (ARM)"),
 )
-_ERRNOS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _CLOSED, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED}
+_ERRNOS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _CLOSED,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _NO_LINKS,
+}
 
 
 class SetUpFailed(RuntimeError):

@@ -25,6 +25,7 @@ from ops.container import google
 from ops.container.git_remote import Remote, remote_of
 from ops.container.git_sync import Checkout
 from ops.container.production import is_on_cloud_run, is_production, refusals
+from ops.cpu import refuse_old_cpu
 from ops.errors import LocalStackError, StartRefused
 from ops.mage import triggers_on
 from ops.mage.git_filter import install_git_filter
@@ -69,8 +70,9 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     """
     Make everything ready for the server, for a command beside it, or for one alone (`job`).
 
-    StartRefused with a line per thing to fix.
+    StartRefused with a line per thing to fix; LocalStackError on a processor that cannot run Mage.
     """
+    refuse_old_cpu()
     # Compose hands over every line of .env; an empty one means that nothing is set.
     env = {name: value for name, value in given.items() if value}
     if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ops.cpu import refuse_old_cpu
 from ops.paths import ROOT, local_dir
 from ops.stack import google, stack
 
@@ -34,8 +35,10 @@ def environment(trips: Path | None = None) -> dict[str, str]:
 
     Starts this machine's Postgres, unless POSTGRES_HOST names another one; the emulators of Google's services, unless
     GCS_BUCKET names a real bucket; and, given a folder, a server of its trip files in the place of the public origins.
-    Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says.
+    Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says. LocalStackError says what
+    cannot be started, and that this machine cannot run Mage at all.
     """
+    refuse_old_cpu()
     values = configured() | {"PYTHONUNBUFFERED": "1"}
     values.setdefault("STAGING_DIR", str(local_dir() / "staging"))
     values.setdefault("REPORTS_DIR", str(local_dir() / "reports"))

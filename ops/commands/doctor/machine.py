@@ -13,6 +13,8 @@ import psutil
 import requests
 
 from ops.commands.doctor.finding import Check, NotNeeded, Settled, Wrong
+from ops.cpu import refuse_old_cpu
+from ops.errors import LocalStackError
 from ops.mage.server import scheduler_runs
 from ops.paths import HOST, ROOT, emulator_python, local_dir
 from ops.ports import free_port
@@ -31,10 +33,21 @@ COMPOSE = (2, 20)
 def python(_: Settled) -> str:
     """A Python that mage-ai has packages for, and both environments."""
     if sys.version_info[:2] not in {(3, 11), (3, 12)}:
-        raise Wrong(f"{platform.python_version()}: mage-ai needs 3.11 or 3.12; make setup PYTHON=python3.11")
+        raise Wrong(
+            f"{platform.python_version()}: mage-ai needs 3.11 or 3.12; rm -r .venv, then make setup PYTHON=python3.11"
+        )
     if not emulator_python().exists():
         raise Wrong(".venv-emulators is missing: make setup")
     return platform.python_version()
+
+
+def processor(_: Settled) -> str:
+    """A processor that Mage's packages run on."""
+    try:
+        refuse_old_cpu()
+    except LocalStackError as error:
+        raise Wrong(str(error)) from None
+    return platform.machine()
 
 
 def disk(env: Settled) -> str:
@@ -105,6 +118,7 @@ def clock(env: Settled) -> str:
 
 CHECKS: dict[str, Check] = {
     "python": python,
+    "processor": processor,
     "disk": disk,
     "memory": memory,
     "ports": ports,

@@ -1,0 +1,1 @@
+"""The errors that Mage expects of it."""
