@@ -83,7 +83,7 @@ def make(name: str) -> Path:
             if not ready.exists() or ready.read_text() != digest:
                 _fill(name, anew=not ready.exists())
             if name == MAIN:  # in a second: the programs that pyproject.toml names may be others
-                _uv("pip", "install", "--no-deps", "--no-build-isolation", "--editable", ".", "--python", python)
+                _uv("pip", "install", "--no-deps", "--no-build-isolation", "--editable", ROOT, "--python", python)
             ready.write_text(digest)  # last: what was interrupted is not finished
     except OSError as error:
         raise SetUpFailed(f"{_ERRNOS.get(error.errno or 0, error)}; then the same again") from None
@@ -101,13 +101,13 @@ def _fill(name: str, *, anew: bool) -> None:
     if name == UV:
         venv.create(folder, symlinks=True)
         _run([python, "-m", "ensurepip"])
-        _pip("install", "--no-compile", *options, lock)
+        _pip("install", "--no-compile", *options, ROOT / lock)
         return
     if anew:
         _uv("venv", "--no-project", "--python", sys.executable, folder)
-    _uv("pip", "install", "--compile-bytecode", "--python", python, *options, lock)
+    _uv("pip", "install", "--compile-bytecode", "--python", python, *options, ROOT / lock)
     if PROVIDER_LOCK in LOCKS[name]:  # never installed: its types are read from the wheel
-        _pip("download", "--dest", folder / "wheels", *options, PROVIDER_LOCK)
+        _pip("download", "--dest", folder / "wheels", *options, ROOT / PROVIDER_LOCK)
 
 
 def _python(name: str) -> Path:
@@ -126,7 +126,7 @@ def _run(command: Sequence[str | Path], **env: str) -> str:
     """What a program of the set-up prints. SetUpFailed with the cause when it fails, and all that it said in LOG."""
     ran = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd="/",  # in a project, uv would put its overrides above the locks
         env={**_environment(), **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -40,6 +40,19 @@ def test_dev_env_copied_is_all_that_compose_needs(engine: None, tmp_path: Path) 
     assert set(with_emulators.stdout.split()) == {"magic", "postgres", "gcs", "bigquery"}
 
 
+def test_images_are_pulled_where_the_settings_name_them(engine: None, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    named = {
+        "MAGE_IMAGE": "ghcr.io/me/taxi/nyc-taxi-mage:v1",
+        "EMULATORS_IMAGE": "ghcr.io/me/taxi/nyc-taxi-emulators:v1",
+    }
+    for settings, images in (({}, {"nyc-taxi-mage", "nyc-taxi-emulators"}), (named, set(named.values()))):
+        lines = [*(ROOT / "dev.env").read_text().splitlines(), *(f"{name}={value}" for name, value in settings.items())]
+        (tmp_path / ".env").write_text("\n".join(lines))
+        asked = docker("compose", "--profile", "emulators", "config", "--images", cwd=tmp_path)
+        assert set(asked.stdout.split()) == images | {"postgres:16"}, asked.stderr
+
+
 def test_compose_gives_every_service_a_health_check_or_its_image_does() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"magic"}

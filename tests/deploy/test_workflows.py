@@ -18,9 +18,11 @@ from ops.paths import ROOT
 from tests.deploy.terraform import DEPLOY_PYTHON, Configuration
 
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = ("ci.yml", "deploy.yml")
+NAMES = ("ci.yml", "deploy.yml", "images.yml")
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
 READS = {"contents": "read"}
+PUBLISHES = {"packages": "write"}
+MACHINES = {"ubuntu-24.04", "ubuntu-24.04-arm", "macos-15"}
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -68,10 +70,12 @@ def test_nothing_is_allowed_unless_a_job_says_so(name: str) -> None:
     assert workflow(name)["permissions"] == {}
 
 
-def test_jobs_may_read_and_only_the_deployment_may_say_who_it_is() -> None:
+def test_jobs_may_read_and_only_the_deployment_may_say_who_it_is_and_only_the_images_be_published() -> None:
     granted = {(name, job): body["permissions"] for name in NAMES for job, body in workflow(name)["jobs"].items()}
     assert granted.pop(("deploy.yml", "deploy")) == READS | {"id-token": "write"}
-    assert len(granted) == 4
+    assert granted.pop(("images.yml", "build")) == READS | PUBLISHES
+    assert granted.pop(("images.yml", "publish")) == PUBLISHES
+    assert len(granted) == 6
     assert all(permissions == READS for permissions in granted.values())
 
 
@@ -94,7 +98,7 @@ def test_no_expression_is_pasted_into_a_script() -> None:
 
 def test_what_is_handed_to_scripts_is_ours() -> None:
     expressions = {found for name in NAMES for found in re.findall(r"\$\{\{ (.+?) \}\}", (FOLDER / name).read_text())}
-    allowed = re.compile(r"vars\.GCP_\w+|matrix\.part|github\.(ref|token)|github\.ref != 'refs/heads/main'")
+    allowed = re.compile(r"vars\.GCP_\w+|matrix\.\w+|github\.(ref|token)|github\.ref != 'refs/heads/main'")
     assert not {found for found in expressions if not allowed.fullmatch(found)}
 
 
@@ -107,14 +111,17 @@ def test_scripts_are_scripts(where: str) -> None:
 
 def test_a_checkout_leaves_no_token_behind() -> None:
     checkouts = [step for _, step in steps() if step.get("uses", "").startswith("actions/checkout@")]
-    assert len(checkouts) == len(list(jobs()))
+    assert len(checkouts) == len(list(jobs())) - 1  # who publishes needs no file
     assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
 
 
 def test_every_job_ends_and_runs_on_a_named_machine() -> None:
     for name, job, body in jobs():
         assert 10 <= body["timeout-minutes"] <= 60, f"{name} {job}"
-        assert body["runs-on"] == "ubuntu-24.04", f"{name} {job}"
+        listed = [leg.get("runner") for leg in body.get("strategy", {}).get("matrix", {}).get("include", [])]
+        machines = set(filter(None, listed)) if body["runs-on"] == "${{ matrix.runner }}" else {body["runs-on"]}
+        assert machines
+        assert machines <= MACHINES, f"{name} {job}"
 
 
 def test_a_newer_push_takes_the_place_of_an_older_one_but_a_deployment_is_never_cut_off() -> None:
@@ -141,6 +148,33 @@ def test_the_image_is_built_before_anyone_signs_in_and_deployed_by_its_digest() 
     [script] = [step["run"] for where, step in steps() if where.endswith(" Deploy")]
     assert "RepoDigests" in script
     assert '--image "$pushed"' in script
+
+
+def test_both_images_are_published_under_a_tag_for_both_kinds_of_machines_once_all_has_passed() -> None:
+    loaded = workflow("images.yml")
+    assert loaded["on"] == {"push": {"tags": ["v*"]}}
+    assert loaded["jobs"]["ci"]["uses"] == "./.github/workflows/ci.yml"
+    build, publish = loaded["jobs"]["build"], loaded["jobs"]["publish"]
+    assert (build["needs"], publish["needs"]) == ("ci", "build")
+    matrix = build["strategy"]["matrix"]
+    stages = re.findall(r"^FROM .* AS (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(matrix["target"]) <= set(stages)
+    runners = {leg["machine"]: leg["runner"] for leg in matrix["include"] if "runner" in leg}
+    assert runners == {"amd64": "ubuntu-24.04", "arm64": "ubuntu-24.04-arm"}
+    names = [step.get("name") for step in build["steps"]]
+    assert names == [None, "Build", "Import what is compiled for this machine", "Push"]  # the token comes last
+    [script] = [step["run"] for step in publish["steps"]]
+    assert 'create --tag "$image" "$image-amd64" "$image-arm64"' in script
+    assert f"for target in {' '.join(matrix['target'])}; do" in script
+
+
+def test_a_codespace_opens_with_all_that_make_setup_makes() -> None:
+    opened = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert opened["image"].endswith("/python:3.11-bookworm")
+    assert opened["onCreateCommand"] == opened["updateContentCommand"] == "make setup"
+    assert opened["forwardPorts"] == [6789]
+    interpreter = opened["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert interpreter == "${containerWorkspaceFolder}/.venv/bin/python"
 
 
 def test_the_deployment_reads_the_variables_that_terraform_says(configuration: Configuration) -> None:

@@ -206,19 +206,20 @@ def test_a_python_without_venv_is_named(checkout: Path, tmp_path: Path) -> None:
     assert "python3.11 comes without venv: apt-get install" in line
 
 
-@pytest.mark.parametrize("there", [(), (UV,)], ids=["pip asks", "uv asks"])
-def test_without_network_one_line_says_so_and_the_next_run_goes_on(
-    checkout: Path, there: tuple[str, ...], tmp_path: Path
-) -> None:
-    for name in there:
-        (checkout / name).symlink_to(ROOT / name)
-    line = refused(set_up(checkout, EMULATORS, UV_CACHE_DIR=str(tmp_path / "cache"), **NOWHERE))
+def test_without_network_one_line_says_so_and_the_next_run_goes_on(with_uv: Path, tmp_path: Path) -> None:
+    line = refused(set_up(with_uv, EMULATORS, UV_CACHE_DIR=str(tmp_path / "cache"), **NOWHERE))
     assert "the package index does not answer: check network and proxy" in line
-    assert not (checkout / EMULATORS / ".ready").exists()
-    assert "127.0.0.1" in (checkout / ".local" / "set-up.log").read_text()
-    ran = set_up(checkout, EMULATORS)
+    assert not (with_uv / EMULATORS / ".ready").exists()
+    assert "127.0.0.1" in (with_uv / ".local" / "set-up.log").read_text()
+    ran = set_up(with_uv, EMULATORS)
     assert ran.returncode == 0, ran.stderr
-    assert runs(checkout, EMULATORS, "import six")
+    assert runs(with_uv, EMULATORS, "import six")
+
+
+def test_without_network_pip_that_brings_uv_says_the_same(checkout: Path, tmp_path: Path) -> None:
+    line = refused(set_up(checkout, EMULATORS, PIP_CACHE_DIR=str(tmp_path / "cache"), **NOWHERE))
+    assert "the package index does not answer: check network and proxy" in line
+    assert not (checkout / UV / ".ready").exists()
 
 
 def test_uv_asks_the_index_that_pip_is_told_to_ask(with_uv: Path, tmp_path: Path) -> None:
@@ -228,20 +229,24 @@ def test_uv_asks_the_index_that_pip_is_told_to_ask(with_uv: Path, tmp_path: Path
     assert "http://127.0.0.1:9/mirror" in (with_uv / ".local" / "set-up.log").read_text()
 
 
+def small_disk(folder: str) -> str:
+    """The shell's commands that give a folder of the checkout a disk of 6 MB."""
+    return f"mkdir {folder}; mount -t tmpfs -o size=6m x {folder}"
+
+
 @needs_mounts
-@pytest.mark.parametrize("there", [(), (UV,)], ids=["for uv", "for packages"])
-def test_a_full_disk_is_one_line_and_the_next_run_goes_on(with_uv: Path, there: tuple[str, ...]) -> None:
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(with_uv: Path) -> None:
     (with_uv / LOCKS[EMULATORS][0]).write_text(lock_of("numpy"))
-    inside = EMULATORS if there else UV
-    if not there:
-        (with_uv / UV).unlink()
-    mount = f"mkdir {inside}; mount -t tmpfs -o size=6m x {inside}; mkdir -p .local"
-    line = refused(set_up(with_uv, EMULATORS, before=mount))
-    assert "the disk is full: some 3 GB are needed" in line
+    assert "the disk is full: some 3 GB are needed" in refused(set_up(with_uv, EMULATORS, before=small_disk(EMULATORS)))
     assert not (with_uv / EMULATORS / ".ready").exists()
     ran = set_up(with_uv, EMULATORS)
     assert ran.returncode == 0, ran.stderr
     assert runs(with_uv, EMULATORS, "import numpy")
+
+
+@needs_mounts
+def test_a_full_disk_before_there_is_uv_is_the_same_line(checkout: Path) -> None:
+    assert "the disk is full: some 3 GB are needed" in refused(set_up(checkout, EMULATORS, before=small_disk(UV)))
 
 
 @needs_mounts
