@@ -24,12 +24,13 @@ FOR_triggers := REMOVE NEW_TOKEN
 FOR_sql := Q
 FOR_plan := Q
 FOR_up := TRIPS
+FOR_lock := UPGRADE
 KNOWN := PYTHON WORKERS PYTHONWARNINGS NYC_TAXI_LOCAL_DIR MAGE_DATA_DIR MAGE_DATABASE_CONNECTION_URL SHELL MAKEFLAGS PY TAXI \
   UV_% PIP_% %_PROXY %_proxy $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) $(shell sed -n 's/=.*//p' dev.env)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(if $(MAKEOVERRIDES),$(filter-out $(KNOWN),$(GIVEN)))
 ifneq ($(UNKNOWN),)
-NEAREST := $(shell $(PYTHON) -c 'import difflib, sys; \
+NEAREST := $(shell $(or $(PYTHON),python3) -c 'import difflib, sys; \
   print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(firstword $(UNKNOWN)) $(KNOWN) 2>/dev/null)
 $(error make $(MAKECMDGOALS) does not take $(firstword $(UNKNOWN))$(if $(NEAREST), (did you mean $(NEAREST)?)), but \
   $(strip $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) PYTHON WORKERS) and the settings of dev.env)
