@@ -50,3 +50,14 @@ def test_every_page_is_reached_from_the_readme() -> None:
         linked = {(page.parent / link.partition("#")[0]).resolve() for link in LINK.findall(page.read_text())}
         new |= {found for found in linked if found.suffix == ".md" and found.exists()} - reached
     assert {path for path in PAGES if path.parent.name == "docs"} <= reached
+
+
+def test_the_map_of_the_readme_names_what_is_there() -> None:
+    [drawn] = re.findall(r"^## The map\n\n```\n(.*?)```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    above: list[Path] = [ROOT]
+    for line in drawn.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        paths = [word for word in line.strip().split("  ")[0].split() if word]
+        for path in paths:
+            assert (above[depth] / path).exists(), line
+        above[depth + 1 :] = [above[depth] / paths[0]]
