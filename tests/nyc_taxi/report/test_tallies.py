@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nyc_taxi.catalog.services import FHV, FHVHV, GREEN, SERVICES, YELLOW
+from nyc_taxi.catalog.services import FHV, YELLOW
 from nyc_taxi.months import Month
 from nyc_taxi.report.tallies import Calendar, Histogram, Quality, Sums, Values
 
@@ -91,34 +90,6 @@ def test_sums_leave_out_what_is_missing() -> None:
     sums = Sums(["x"])
     sums.add(pa.record_batch({"x": pa.array([1.5, None, 2.0])}))
     assert (sums.totals, sums.values) == ({"x": 3.5}, {"x": 2})
-
-
-@pytest.mark.parametrize(
-    ("service", "distance", "fare", "paid"),
-    [
-        (YELLOW, "trip_distance", "fare_amount", ("total_amount",)),
-        (GREEN, "trip_distance", "fare_amount", ("total_amount",)),
-        (FHV, None, None, ()),
-    ],
-)
-def test_a_service_knows_its_distance_its_fare_and_what_is_paid(
-    service: object, distance: str | None, fare: str | None, paid: tuple[str, ...]
-) -> None:
-    assert service in SERVICES.values()
-    assert (service.distance, service.fare, service.paid) == (distance, fare, paid)  # type: ignore[attr-defined]
-
-
-def test_what_a_passenger_of_fhvhv_pays_is_everything_but_the_drivers_pay() -> None:
-    assert (FHVHV.distance, FHVHV.fare) == ("trip_miles", "base_passenger_fare")
-    assert set(FHVHV.amounts) - set(FHVHV.paid) == {"driver_pay"}
-    assert len(FHVHV.paid) == 8
-
-
-def test_the_words_of_codes_are_those_of_the_description() -> None:
-    assert YELLOW.words("payment_type") == {
-        0: "flex", 1: "card", 2: "cash", 3: "no charge", 4: "dispute", 5: "unknown", 6: "voided"
-    }  # fmt: skip
-    assert FHV.words("payment_type") == {}
 
 
 def test_a_calendar_without_money_reads_the_pickup_alone() -> None:

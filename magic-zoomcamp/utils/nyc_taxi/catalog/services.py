@@ -6,18 +6,13 @@ Columns, units and codes are those of TLC's data dictionaries
 distances miles, amounts USD, places the taxi zones 1 to 265.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE, Column
 from nyc_taxi.errors import UnknownName, not_one_of
-
-TIME, TEXT = pa.timestamp("us"), pa.string()
-SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
-
-Column = tuple[str, pa.DataType, str]
 
 TOTAL, DRIVER_PAY = "total_amount", "driver_pay"
 """Amounts that are no part of what a passenger pays: the sum of the parts, and what the driver gets of it."""
@@ -38,23 +33,28 @@ class Service:
     """Names of other eras, in lower case, to canonical ones. A mere change of case needs no entry."""
     dropped: Mapping[str, str] = field(default_factory=dict)
     """Columns of other eras, in lower case, that have no canonical place, with the reason."""
-    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Per canonical integer column: the words, trimmed and in lower case, that early eras wrote instead of codes."""
+    spellings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per canonical integer column: the words, trimmed and in lower case, that early eras wrote for its codes."""
 
     @property
     def schema(self) -> pa.Schema:
         """The canonical Arrow schema, every column nullable."""
-        return pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in self.columns])
+        return pa.schema(
+            [
+                pa.field(column.name, column.type, metadata={"description": column.full_description})
+                for column in self.columns
+            ]
+        )
 
     @property
     def distance(self) -> str | None:
         """The column of the trip's length in miles; None where the service has none (fhv)."""
-        return next((name for name, _, text in self.columns if text.startswith("miles")), None)
+        return next((column.name for column in self.columns if column.unit == "miles"), None)
 
     @property
     def amounts(self) -> dict[str, str]:
-        """The columns in USD, the fare first, with what they are; empty where the service has none (fhv)."""
-        return {name: text.removeprefix("USD, ") for name, _, text in self.columns if text.startswith("USD")}
+        """The columns in USD, the fare first, with their descriptions; empty where the service has none (fhv)."""
+        return {column.name: column.description for column in self.columns if column.unit == "USD"}
 
     @property
     def fare(self) -> str | None:
@@ -66,36 +66,51 @@ class Service:
         """The columns whose sum, in USD, is what a passenger paid, as far as it is recorded."""
         return (TOTAL,) if TOTAL in self.amounts else tuple(name for name in self.amounts if name != DRIVER_PAY)
 
-    def words(self, column: str) -> dict[int, str]:
-        """What the codes of a column mean, as its description has it (`1 card, 2 cash`); empty without the column."""
-        [text] = [text for name, _, text in self.columns if name == column] or [""]
-        return {int(code): word for code, word in re.findall(r"(\d+) ([^,]+)", text)}
+    def words(self, column: str) -> Mapping[int | str, str]:
+        """The meaning of each code of a column; empty without the column."""
+        return next((each.codes for each in self.columns if each.name == column), {})
 
 
 def _metered(prefix: str, *more: Column) -> tuple[Column, ...]:
     """The columns that a taxi meter reports; prefix is that of the meter's vendor programme."""
     return (
-        ("VendorID", SMALL, "1 Creative Mobile, 2 Curb (VeriFone), 3 DDS, 6 Myle, 7 Helix"),
-        (f"{prefix}_pickup_datetime", TIME, "meter engaged, NYC wall clock"),
-        (f"{prefix}_dropoff_datetime", TIME, "meter disengaged, NYC wall clock"),
-        ("passenger_count", WHOLE, "passengers, entered by the driver"),
-        ("trip_distance", REAL, "miles, by the taximeter"),
-        ("RatecodeID", WHOLE, "1 standard, 2 JFK, 3 Newark, 4 Nassau/Westchester, 5 negotiated, 6 group, 99 unknown"),
-        ("store_and_fwd_flag", TEXT, "Y when the record was held in the vehicle before it was sent"),
-        ("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
-        ("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
-        ("payment_type", WHOLE, "0 flex, 1 card, 2 cash, 3 no charge, 4 dispute, 5 unknown, 6 voided"),
-        ("fare_amount", REAL, "USD, time and distance"),
-        ("extra", REAL, "USD, rush hour and night surcharges"),
-        ("mta_tax", REAL, "USD"),
-        ("tip_amount", REAL, "USD, card tips only"),
-        ("tolls_amount", REAL, "USD"),
-        ("improvement_surcharge", REAL, "USD"),
-        ("total_amount", REAL, "USD, without cash tips"),
-        ("congestion_surcharge", REAL, "USD, New York State's, since 2019"),
+        Column("VendorID", SMALL, codes={1: "Creative Mobile", 2: "Curb (VeriFone)", 3: "DDS", 6: "Myle", 7: "Helix"}),
+        Column(f"{prefix}_pickup_datetime", TIME, "meter engaged, NYC wall clock"),
+        Column(f"{prefix}_dropoff_datetime", TIME, "meter disengaged, NYC wall clock"),
+        Column("passenger_count", WHOLE, "entered by the driver", unit="passengers"),
+        Column("trip_distance", REAL, "by the taximeter", unit="miles"),
+        Column(
+            "RatecodeID",
+            WHOLE,
+            codes={
+                1: "standard",
+                2: "JFK",
+                3: "Newark",
+                4: "Nassau/Westchester",
+                5: "negotiated",
+                6: "group",
+                99: "unknown",
+            },
+        ),
+        Column("store_and_fwd_flag", TEXT, "Y when the record was held in the vehicle before it was sent"),
+        Column("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
+        Column("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
+        Column(
+            "payment_type",
+            WHOLE,
+            codes={0: "flex", 1: "card", 2: "cash", 3: "no charge", 4: "dispute", 5: "unknown", 6: "voided"},
+        ),
+        Column("fare_amount", REAL, "time and distance", unit="USD"),
+        Column("extra", REAL, "rush hour and night surcharges", unit="USD"),
+        Column("mta_tax", REAL, unit="USD"),
+        Column("tip_amount", REAL, "card tips only", unit="USD"),
+        Column("tolls_amount", REAL, unit="USD"),
+        Column("improvement_surcharge", REAL, unit="USD"),
+        Column("total_amount", REAL, "without cash tips", unit="USD"),
+        Column("congestion_surcharge", REAL, "New York State's, since 2019", unit="USD"),
         *more,
-        ("cbd_congestion_fee", REAL, "USD, MTA congestion zone, since 2025-01"),
-        ("request_source", TEXT, "how the trip was requested, since 2026-06"),
+        Column("cbd_congestion_fee", REAL, "MTA congestion zone, since 2025-01", unit="USD"),
+        Column("request_source", TEXT, "how the trip was requested, since 2026-06"),
     )
 
 
@@ -122,7 +137,7 @@ _LEGACY_DROPPED = {
     **dict.fromkeys(("pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"), _COORDINATES),
     "__index_level_0__": "row number left by the program that wrote 2010-02 and 2010-03",
 }
-_LEGACY_CODES = {
+_LEGACY_SPELLINGS = {
     "VendorID": {"cmt": 1, "vts": 2, "dds": 3},
     "payment_type": {
         **dict.fromkeys(("credit", "cre", "crd"), 1),
@@ -136,19 +151,23 @@ _LEGACY_CODES = {
 YELLOW = Service(
     name="yellow",
     table="yellow_cab_data",
-    columns=_metered("tpep", ("airport_fee", REAL, "USD, pickups at LaGuardia and JFK")),
+    columns=_metered("tpep", Column("airport_fee", REAL, "pickups at LaGuardia and JFK", unit="USD")),
     pickup="tpep_pickup_datetime",
     rules=("has_passengers",),
     measures=("trip_distance", "total_amount"),
     renames=_LEGACY_YELLOW,
     dropped=_LEGACY_DROPPED,
-    codes=_LEGACY_CODES,
+    spellings=_LEGACY_SPELLINGS,
 )
 
 GREEN = Service(
     name="green",
     table="green_cab_data",
-    columns=_metered("lpep", ("ehail_fee", REAL, "USD"), ("trip_type", WHOLE, "1 street hail, 2 dispatch")),
+    columns=_metered(
+        "lpep",
+        Column("ehail_fee", REAL, unit="USD"),
+        Column("trip_type", WHOLE, codes={1: "street hail", 2: "dispatch"}),
+    ),
     pickup="lpep_pickup_datetime",
     rules=("has_passengers",),
     measures=("trip_distance", "total_amount"),
@@ -158,13 +177,13 @@ FHV = Service(
     name="fhv",
     table="fhv_trip_data",
     columns=(
-        ("dispatching_base_num", TEXT, "licence of the base that sent the car"),
-        ("pickup_datetime", TIME, "pickup, NYC wall clock"),
-        ("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
-        ("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
-        ("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
-        ("SR_Flag", TEXT, "1 for a trip of a shared-ride chain; other values occur"),
-        ("Affiliated_base_number", TEXT, "licence of the base the car is affiliated with"),
+        Column("dispatching_base_num", TEXT, "licence of the base that sent the car"),
+        Column("pickup_datetime", TIME, "pickup, NYC wall clock"),
+        Column("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
+        Column("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
+        Column("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
+        Column("SR_Flag", TEXT, "1 for a trip of a shared-ride chain; other values occur"),
+        Column("Affiliated_base_number", TEXT, "licence of the base the car is affiliated with"),
     ),
     pickup="pickup_datetime",
     rules=(),
@@ -175,33 +194,35 @@ FHVHV = Service(
     name="fhvhv",
     table="fhvhv_trip_data",
     columns=(
-        ("hvfhs_license_num", TEXT, "HV0002 Juno, HV0003 Uber, HV0004 Via, HV0005 Lyft"),
-        ("dispatching_base_num", TEXT, "licence of the base that sent the car"),
-        ("originating_base_num", TEXT, "licence of the base that took the request"),
-        ("request_datetime", TIME, "request, NYC wall clock"),
-        ("on_scene_datetime", TIME, "driver arrived (accessible vehicles), NYC wall clock"),
-        ("pickup_datetime", TIME, "pickup, NYC wall clock"),
-        ("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
-        ("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
-        ("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
-        ("trip_miles", REAL, "miles"),
-        ("trip_time", WHOLE, "seconds"),
-        ("base_passenger_fare", REAL, "USD, before tolls, tips, taxes and fees"),
-        ("tolls", REAL, "USD"),
-        ("bcf", REAL, "USD, Black Car Fund"),
-        ("sales_tax", REAL, "USD"),
-        ("congestion_surcharge", REAL, "USD, New York State's"),
-        ("airport_fee", REAL, "USD"),
-        ("tips", REAL, "USD"),
-        ("driver_pay", REAL, "USD, without tolls, tips and taxes"),
-        ("shared_request_flag", TEXT, "Y when a shared ride was asked for"),
-        ("shared_match_flag", TEXT, "Y when the ride was shared"),
-        ("access_a_ride_flag", TEXT, "Y for the MTA's Access-A-Ride; a blank occurs"),
-        ("wav_request_flag", TEXT, "Y when a wheelchair-accessible vehicle was asked for"),
-        ("wav_match_flag", TEXT, "Y when the vehicle was wheelchair-accessible"),
-        ("SR_Flag", TEXT, "shared ride, CSV origin only"),
-        ("Affiliated_base_number", TEXT, "affiliated base, CSV origin from 2021-06"),
-        ("cbd_congestion_fee", REAL, "USD, MTA congestion zone, since 2025-01"),
+        Column(
+            "hvfhs_license_num", TEXT, codes={"HV0002": "Juno", "HV0003": "Uber", "HV0004": "Via", "HV0005": "Lyft"}
+        ),
+        Column("dispatching_base_num", TEXT, "licence of the base that sent the car"),
+        Column("originating_base_num", TEXT, "licence of the base that took the request"),
+        Column("request_datetime", TIME, "request, NYC wall clock"),
+        Column("on_scene_datetime", TIME, "driver arrived (accessible vehicles), NYC wall clock"),
+        Column("pickup_datetime", TIME, "pickup, NYC wall clock"),
+        Column("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
+        Column("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
+        Column("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
+        Column("trip_miles", REAL, unit="miles"),
+        Column("trip_time", WHOLE, unit="seconds"),
+        Column("base_passenger_fare", REAL, "before tolls, tips, taxes and fees", unit="USD"),
+        Column("tolls", REAL, unit="USD"),
+        Column("bcf", REAL, "Black Car Fund", unit="USD"),
+        Column("sales_tax", REAL, unit="USD"),
+        Column("congestion_surcharge", REAL, "New York State's", unit="USD"),
+        Column("airport_fee", REAL, unit="USD"),
+        Column("tips", REAL, unit="USD"),
+        Column("driver_pay", REAL, "without tolls, tips and taxes", unit="USD"),
+        Column("shared_request_flag", TEXT, "Y when a shared ride was asked for"),
+        Column("shared_match_flag", TEXT, "Y when the ride was shared"),
+        Column("access_a_ride_flag", TEXT, "Y for the MTA's Access-A-Ride; a blank occurs"),
+        Column("wav_request_flag", TEXT, "Y when a wheelchair-accessible vehicle was asked for"),
+        Column("wav_match_flag", TEXT, "Y when the vehicle was wheelchair-accessible"),
+        Column("SR_Flag", TEXT, "shared ride, CSV origin only"),
+        Column("Affiliated_base_number", TEXT, "affiliated base, CSV origin from 2021-06"),
+        Column("cbd_congestion_fee", REAL, "MTA congestion zone, since 2025-01", unit="USD"),
     ),
     pickup="pickup_datetime",
     rules=(),

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nyc_taxi.catalog.services import REAL, TEXT, WHOLE, Service
+from nyc_taxi.catalog.columns import REAL, TEXT, WHOLE
+from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import NotATripFile, UnknownColumn
 
 EXACT = 2**53
@@ -98,15 +99,15 @@ def to_canonical(
             arrays.append(pa.nulls(len(source), kind))
             continue
         try:
-            arrays.append(cast(source[name], kind, service.codes.get(name)))
+            arrays.append(cast(source[name], kind, service.spellings.get(name)))
         except pa.ArrowNotImplementedError:
             raise pa.ArrowNotImplementedError(
                 f"column {name} of type {source[name].type} cannot be read as {kind}"
             ) from None
         except pa.ArrowInvalid:
-            fits = _fits(source[name].combine_chunks(), kind, service.codes.get(name))
+            fits = _fits(source[name].combine_chunks(), kind, service.spellings.get(name))
             unfit |= {row: name for row in np.flatnonzero(~fits).tolist() if row not in unfit}
-            arrays.append(cast(pc.if_else(pa.array(fits), source[name], None), kind, service.codes.get(name)))
+            arrays.append(cast(pc.if_else(pa.array(fits), source[name], None), kind, service.spellings.get(name)))
     table = pa.table(arrays, schema=service.schema)
     if not unfit or where is None:
         return Conformed(table)
@@ -117,21 +118,21 @@ def to_canonical(
 
 
 def _fits(
-    values: pa.Array, kind: pa.DataType, codes: Mapping[str, int] | None
+    values: pa.Array, kind: pa.DataType, spellings: Mapping[str, int] | None
 ) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Whether each value can be cast, found by halving."""
     try:
-        cast(values, kind, codes)
+        cast(values, kind, spellings)
         return np.ones(len(values), bool)
     except pa.ArrowInvalid:
         if len(values) == 1:
             return np.zeros(1, bool)
         half = len(values) // 2
-        return np.concatenate([_fits(values[:half], kind, codes), _fits(values[half:], kind, codes)])
+        return np.concatenate([_fits(values[:half], kind, spellings), _fits(values[half:], kind, spellings)])
 
 
 def cast(
-    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, codes: Mapping[str, int] | None = None
+    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, spellings: Mapping[str, int] | None = None
 ) -> pa.Array | pa.ChunkedArray:
     """
     Cast to a canonical type without losing anything: NaN is null, a fraction or an overflow raises ArrowInvalid.
@@ -139,7 +140,7 @@ def cast(
     Args:
         values: one column, of whatever type its era used.
         kind: the canonical type.
-        codes: words, in lower case, that stand for integers in early eras.
+        spellings: the words, in lower case, that early eras wrote for integer codes.
     """
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
@@ -148,7 +149,7 @@ def cast(
     if values.type == kind:
         return values
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return _cast_text(values, kind, codes)
+        return _cast_text(values, kind, spellings)
     if kind == TEXT and pa.types.is_floating(values.type):
         # A flag that an era kept as a number: 1.0 is written 1.
         values = values.cast(WHOLE)
@@ -158,13 +159,13 @@ def cast(
 
 
 def _cast_text(
-    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, codes: Mapping[str, int] | None
+    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, spellings: Mapping[str, int] | None
 ) -> pa.Array | pa.ChunkedArray:
     if kind == TEXT:
         return values.cast(TEXT)
     values = pc.utf8_trim_whitespace(values.cast(TEXT))
     values = pc.if_else(pc.is_in(values, pa.array(NULLS)), None, values)
-    if codes:
-        place = pc.index_in(pc.utf8_lower(values), pa.array(codes))
-        values = pc.coalesce(pc.take(pa.array([str(code) for code in codes.values()]), place), values)
+    if spellings:
+        place = pc.index_in(pc.utf8_lower(values), pa.array(spellings))
+        values = pc.coalesce(pc.take(pa.array([str(code) for code in spellings.values()]), place), values)
     return cast(values.cast(REAL), kind) if pa.types.is_integer(kind) else values.cast(kind)

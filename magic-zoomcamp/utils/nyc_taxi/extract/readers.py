@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from isal import igzip_lib, igzip_threaded
 from pyarrow import csv
 
-from nyc_taxi.catalog.services import REAL, Service
+from nyc_taxi.catalog.columns import REAL
+from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import NotATripFile
 from nyc_taxi.extract.conform import NULLS, Columns, Conformed, Malformed, match_columns, to_canonical
 

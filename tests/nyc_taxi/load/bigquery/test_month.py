@@ -118,9 +118,11 @@ def test_a_table_has_the_columns_partitions_clusters_and_descriptions_of_its_ser
     client = bigquery_client(google)
     warehouse_tables.ensure_table(service, client, google)
     table = client.get_table(name_of(google, service))
-    assert [field.name for field in table.schema] == [name.lower() for name, *_ in service.columns] + ["file_month"]
+    assert [field.name for field in table.schema] == [column.name.lower() for column in service.columns] + [
+        "file_month"
+    ]
     assert {field.name: field.description for field in table.schema} == {
-        **{name.lower(): text for name, _, text in service.columns},
+        **{column.name.lower(): column.full_description for column in service.columns},
         "file_month": "first day of the month of the trip file",
     }
     assert {field.field_type for field in table.schema} <= {"INTEGER", "FLOAT", "STRING", "DATETIME", "DATE"}
@@ -227,7 +229,7 @@ def test_the_same_month_twice_is_there_once(made: Months, google: GoogleSettings
 def test_every_value_arrives_as_it_is_in_the_lake(service: Service, made: Months, google: GoogleSettings) -> None:
     file = in_lake(made.judged(service.name, "2021-01", "dtc", 1_000), google)
     load(file, google)
-    names = [name for name, *_ in service.columns]
+    names = [column.name for column in service.columns]
     lists = ", ".join(name.lower() for name in names)
     loaded = query(google, f"SELECT {lists} FROM `{name_of(google, service)}`")
     parquet = get(google, bucket.month_object(service, file.month))

@@ -144,7 +144,7 @@ def test_every_era_of_a_service_becomes_one_schema(
         bucket.replace_month(file, google)
         found = pq.read_schema(io.BytesIO(get(google, f"trips/{service}/{service}_tripdata_{month}.parquet")))
         assert found.equals(wanted), era
-        assert found.names == [name for name, _, _ in SERVICES[service].columns]
+        assert found.names == [column.name for column in SERVICES[service].columns]
         assert {field.nullable for field in found} == {True}
     stored = objects_in(google, f"trips/{service}/")
     assert len(stored) == len(eras)

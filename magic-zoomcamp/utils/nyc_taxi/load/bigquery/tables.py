@@ -5,7 +5,8 @@ from contextlib import suppress
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from nyc_taxi.catalog.services import REAL, SMALL, TEXT, TIME, WHOLE, Service
+from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
+from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import TargetUnavailable
 from nyc_taxi.load.google import REQUEST_SECONDS, bigquery_retry
 from nyc_taxi.settings import GoogleSettings
@@ -19,8 +20,10 @@ ATTEMPTS = 5
 def columns(service: Service, *, tlc_names: bool = False) -> list[bigquery.SchemaField]:
     """The service's columns, in lower case as in Postgres, or as TLC spells them."""
     return [
-        bigquery.SchemaField(name if tlc_names else name.lower(), TYPES[kind], description=text)
-        for name, kind, text in service.columns
+        bigquery.SchemaField(
+            column.name if tlc_names else column.name.lower(), TYPES[column.type], description=column.full_description
+        )
+        for column in service.columns
     ]
 
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nyc_taxi.catalog.services import TEXT, WHOLE, Service
+from nyc_taxi.catalog.columns import TEXT, WHOLE
+from nyc_taxi.catalog.services import Service
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.transform import rules
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor
 
-from nyc_taxi.catalog.services import REAL, SERVICES, SMALL, TEXT, TIME, WHOLE, Service
+from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
+from nyc_taxi.catalog.services import SERVICES, Service
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.months import Month
 
@@ -50,7 +51,7 @@ class Table:
 
 def tables_of(service: Service, schema: str) -> tuple[Table, Table]:
     """The table of accepted rows and that of rejected ones. Lower case, so that SQL needs no quotes."""
-    columns = {name.lower(): kind for name, kind, _ in service.columns}
+    columns = {column.name.lower(): column.type for column in service.columns}
     pickup = service.pickup.lower()
     return (
         Table(schema, service.table, columns, pickup),
