@@ -17,6 +17,6 @@ def load_api_data(*args: object, **kwargs: object) -> DataFrame:
 
 
 @test
-def every_row_read_is_staged_or_set_aside(manifest: DataFrame, *args: object) -> None:
+def every_row_read_is_staged_or_malformed(manifest: DataFrame, *args: object) -> None:
     for file in Manifest.of_frame(manifest).files:
         assert file.rows_staged + sum(file.malformed.values()) == file.rows_read > 0, file

@@ -1,4 +1,4 @@
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bucket.month import find_month
 from nyc_taxi.manifest import Manifest
 from nyc_taxi.report.preview import show_manifest
 from nyc_taxi.run import service_and_month
@@ -15,7 +15,7 @@ if "test" not in globals():
 def load_taxi_gcs(*args: object, **kwargs: object) -> DataFrame:
     """Find the run's service and month in the lake; return its manifest, whose path is the object's."""
     service, month = service_and_month(kwargs)
-    found = bucket.find_month(service, month, Settings.from_environment().google)
+    found = find_month(service, month, Settings.from_environment().google)
     return show_manifest(Manifest((found,))).to_frame()
 
 

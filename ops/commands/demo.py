@@ -13,7 +13,7 @@ from nyc_taxi.errors import NotPublished
 from nyc_taxi.load.bucket.month import find_month
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.month import measure_month
-from nyc_taxi.load.reconciliation import Held, all_agree, measure_targets
+from nyc_taxi.load.reconciliation import Held, measure_targets, reconciles
 from nyc_taxi.months import Month
 from nyc_taxi.settings import Settings
 from rich.console import Console
@@ -47,7 +47,7 @@ class Loaded:
         return (
             self.rows_published == self.rows_read == self.rows_accepted + rejected
             and self.rejected_in_postgres == rejected
-            and all_agree([Held("audit", self.rows_accepted, self.sums), *self.targets])
+            and reconciles([Held("audit", self.rows_accepted, self.sums), *self.targets])
         )
 
 

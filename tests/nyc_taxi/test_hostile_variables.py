@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.extract.staging import stage_trip_file
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bucket.month import slice_object
 from nyc_taxi.operate.many_months import choose_months
 from nyc_taxi.run import execution_day, run_context, service_and_month
 from nyc_taxi.settings import Settings
@@ -74,9 +74,9 @@ def test_a_matrix_of_months_is_refused_as_a_whole(name: str, text: str) -> None:
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text != "/etc/passwd"])
 def test_a_prefix_is_a_folder_of_the_bucket_and_nothing_else(text: str) -> None:
     with pytest.raises(UnknownName, match="is no folder such as green"):
-        bucket.slice_object(date(2021, 1, 5), text)
+        slice_object(date(2021, 1, 5), text)
     # Without its slash it is a folder like any other: a bucket has no root to break out to.
-    assert bucket.slice_object(date(2021, 1, 5), "/etc/passwd") == "etc/passwd/2021/01/05/daily-trips.parquet"
+    assert slice_object(date(2021, 1, 5), "/etc/passwd") == "etc/passwd/2021/01/05/daily-trips.parquet"
 
 
 @pytest.mark.parametrize("text", HOSTILE)

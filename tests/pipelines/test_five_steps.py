@@ -91,7 +91,7 @@ def test_its_commands_bring_its_rows_to_every_target(
     (pipeline, given), (everywhere, more) = first, second
     run.run_pipeline(pipeline, variables(given), own_env)
     printed = capfd.readouterr().out
-    [said] = [text for _, text in FENCED.findall(PAGE) if "set aside" in text]
+    [said] = [text for _, text in FENCED.findall(PAGE) if "rows rejected" in text]
     for line in said.splitlines():
         assert line in printed
 

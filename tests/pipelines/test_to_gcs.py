@@ -4,7 +4,7 @@ import pytest
 from google.cloud.storage import Bucket
 from nyc_taxi.catalog.services import service_named
 from nyc_taxi.load.google import bigquery_client, bucket_of
-from nyc_taxi.load.reconciliation import Held, all_agree, measure_targets, to_frame
+from nyc_taxi.load.reconciliation import Held, measure_targets, reconciles, to_frame
 from nyc_taxi.months import Month
 from nyc_taxi.settings import Settings
 
@@ -101,7 +101,7 @@ def test_every_service_is_the_same_in_every_target(
     assert isinstance(rejected, int)
     assert accepted + rejected == 6_000
     assert [each.rows for each in held] == [accepted] * 4
-    assert all_agree(held)
+    assert reconciles(held)
     assert all(value > 0 for each in held for value in each.sums.values())
 
 
@@ -109,7 +109,7 @@ HELD = Held("manifest", 10, {"total_amount": 100.0})
 
 
 def test_targets_with_the_same_rows_and_sums_agree() -> None:
-    assert all_agree([HELD, Held("Postgres", 10, {"total_amount": 100.00000000001})])
+    assert reconciles([HELD, Held("Postgres", 10, {"total_amount": 100.00000000001})])
     assert to_frame([HELD, HELD])["agrees"].tolist() == [True, True]
 
 
@@ -122,10 +122,10 @@ def test_targets_with_the_same_rows_and_sums_agree() -> None:
     ],
 )
 def test_any_target_that_differs_is_seen(other: Held) -> None:
-    assert not all_agree([HELD, other])
+    assert not reconciles([HELD, other])
     assert to_frame([HELD, HELD])["agrees"].all()
 
 
 def test_empty_targets_do_not_agree() -> None:
     empty = Held("Postgres", 0, {"total_amount": 0.0})
-    assert not all_agree([empty, empty])
+    assert not reconciles([empty, empty])

@@ -43,7 +43,7 @@ def run_context(variables: Mapping[str, object], settings: Settings | None = Non
     place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill never sees it.
     """
     service, month = service_and_month(variables)
-    origin = origin_named(_text(variables.get("origin"), "dtc"))
+    origin = origin_named(text_of(variables.get("origin"), "dtc"))
     _refuse_unpublishable(service, month, origin)
     return RunContext(
         service, month, origin, _rules(variables.get("rules"), service), settings or Settings.from_environment()
@@ -52,7 +52,7 @@ def run_context(variables: Mapping[str, object], settings: Settings | None = Non
 
 def service_and_month(variables: Mapping[str, object]) -> tuple[Service, Month]:
     """The service and month of a run that needs no origin: its trips are in the lake. UnknownName as in run_context."""
-    return service_named(_text(variables.get("service"), "yellow")), _month(variables)
+    return service_named(text_of(variables.get("service"), "yellow")), _month(variables)
 
 
 def execution_day(variables: Mapping[str, object]) -> date:
@@ -69,7 +69,7 @@ def longest_wait(variables: Mapping[str, object]) -> timedelta:
 
     UnknownName for what is no number of hours from 0 to a year.
     """
-    text = _text(variables.get("wait_hours"), "0")
+    text = text_of(variables.get("wait_hours"), "0")
     try:
         hours = float(text)
     except ValueError:
@@ -81,24 +81,37 @@ def longest_wait(variables: Mapping[str, object]) -> timedelta:
 
 def is_forced(variables: Mapping[str, object]) -> bool:
     """Whether the run loads its month even if nothing is new: the variable force; UnknownName unless true or false."""
-    text = _text(variables.get("force"), "false")
+    text = text_of(variables.get("force"), "false")
     if text.lower() not in SWITCH:
         raise UnknownName(f"force {text!r} is neither true nor false")
     return SWITCH[text.lower()]
 
 
-def _text(value: object, default: str = "") -> str:
+def text_of(value: object, default: str = "") -> str:
+    """A variable as text without blanks around it; the default where it is missing or empty."""
     return str(value).strip() if value is not None and str(value).strip() else default
 
 
-def _month(variables: Mapping[str, object]) -> Month:
-    text = _text(variables.get("month"))
+def names_of(value: object) -> list[str]:
+    """The names in a variable: a list, or text with commas."""
+    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else text_of(value).split(",")
+    return [text_of(name) for name in listed if text_of(name)]
+
+
+def month_in(variables: Mapping[str, object], name: str) -> Month | None:
+    """The month that a variable names; None where it is empty, UnknownName for what is no month."""
+    text = text_of(variables.get(name))
     try:
-        if text:
-            return Month.parse(text)
+        return Month.parse(text) if text else None
     except ValueError as error:
-        raise UnknownName(str(error)) from None
-    when, offset = _execution_date(variables), _text(variables.get("month_offset"), "0")
+        raise UnknownName(str(error) if name == "month" else f"{name}: {error}") from None
+
+
+def _month(variables: Mapping[str, object]) -> Month:
+    month = month_in(variables, "month")
+    if month:
+        return month
+    when, offset = _execution_date(variables), text_of(variables.get("month_offset"), "0")
     if when is None:
         raise UnknownName("no month: give the variable month (YYYY-MM), or run with an execution_date")
     try:
@@ -109,13 +122,13 @@ def _month(variables: Mapping[str, object]) -> Month:
 
 def _execution_date(variables: Mapping[str, object]) -> date | None:
     name, when = "execution_date", variables.get("execution_date")
-    if _text(variables.get("day")):
+    if text_of(variables.get("day")):
         # A person asks for a day in a form; Mage gives such a run this very moment as its execution_date.
         name, when = "day", variables["day"]
     # A scheduled run has a pipeline_run_id. Mage's editor has none, and this very moment as its execution_date.
-    elif not _text(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
+    elif not text_of(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
         default = variables.get("default_date")
-        name, when = ("default_date", default) if _text(default) else (name, when)
+        name, when = ("default_date", default) if text_of(default) else (name, when)
     if isinstance(when, str) and when.strip():
         try:
             return datetime.fromisoformat(when.strip())
@@ -140,8 +153,7 @@ def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> Non
 
 def _rules(value: object, service: Service) -> tuple[str, ...]:
     """Rule names from a list or from text with commas; empty means the service's own, 'none' means no rule."""
-    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else _text(value).split(",")
-    names = [_text(name) for name in listed if _text(name)]
+    names = names_of(value)
     rules = [rule_named(name) for name in names if name != "none"]
     for rule in rules:
         if rule.column not in service.schema.names:

@@ -1,9 +1,4 @@
-"""
-The only reader of the environment, and the context of one run.
-
-Every variable is listed with a comment in dev.env. A block passes its keyword arguments to `run_context`
-and hands the result to one library function.
-"""
+"""The only reader of the environment; every variable is listed with a comment in dev.env."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Running one step of a stream while the next one works, and laying rows aside for later."""
+"""Running one step of a stream while the next one works, and keeping rows on disk for later."""
 
 import queue
 import threading
@@ -56,20 +56,20 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
 
 
 class Spool:
-    """Record batches laid aside on disk, to be read back once; memory does not grow with them."""
+    """Record batches kept on disk, to be read back once; memory does not grow with them."""
 
     def __init__(self, folder: Path) -> None:
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115  closed by __exit__
         self._writer: pa.RecordBatchStreamWriter | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Lay one batch aside; all have the same schema."""
+        """Keep one batch; all have the same schema."""
         if self._writer is None:
             self._writer = pa.ipc.new_stream(self._file, batch.schema)
         self._writer.write_batch(batch)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """What was laid aside, in order; nothing can be added after it."""
+        """What was kept, in order; nothing can be added after it."""
         if self._writer is None:
             return
         self._writer.close()

@@ -104,7 +104,7 @@ def google(google_server: GoogleServer) -> GoogleSettings:
 
 
 @pytest.fixture
-def made_up(offline: Settings, trips: TripServer) -> Callable[..., CleanTrips]:
+def synthetic(offline: Settings, trips: TripServer) -> Callable[..., CleanTrips]:
     """Three months of so many rows each, cleaned."""
 
     def make(rows: int, *, malformed: int = 0, seed: int = 0) -> CleanTrips:
@@ -216,49 +216,49 @@ def test_both_targets_hold_the_real_files_day_by_day(
 
 
 def test_every_row_is_kept_or_left_out_with_its_reason(
-    made_up: Callable[..., CleanTrips], capsys: pytest.CaptureFixture[str]
+    synthetic: Callable[..., CleanTrips], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trips = made_up(3_000, malformed=3)
+    trips = synthetic(3_000, malformed=3)
     assert trips.rows_read == dict.fromkeys(MONTHS, 3_000)
     assert trips.total_kept + sum(trips.rejected.values()) == 9_000
     assert trips.rejected["malformed: number of fields"] == 3
     assert {"no_distance", "no_passengers", "passenger_count_missing"} <= trips.rejected.keys()
     said = capsys.readouterr().out
-    assert "green 2020-10: 1 of 3,000 rows set aside: malformed: number of fields" in said
+    assert "green 2020-10: 1 of 3,000 rows rejected: malformed: number of fields" in said
     assert f"{trips.total_kept:,} of 9,000 green trips kept" in said
 
 
 def test_the_same_trip_files_give_the_same_bytes_and_others_another_file(
-    made_up: Callable[..., CleanTrips], offline: Settings
+    synthetic: Callable[..., CleanTrips], offline: Settings
 ) -> None:
-    trips = made_up(2_000)
+    trips = synthetic(2_000)
     before = Path(trips.path).read_bytes()
     Path(trips.path).unlink()
     assert clean(stage_months(offline), offline.staging_dir) == trips
     assert Path(trips.path).read_bytes() == before
-    other = made_up(2_000, seed=1)
+    other = synthetic(2_000, seed=1)
     assert (other.version != trips.version, other.path != trips.path) == (True, True)
     assert sorted(path.name for path in Path(trips.path).parent.iterdir() if path.is_file()) == sorted(
         [Path(trips.path).name, Path(other.path).name]
     )
 
 
-def test_the_date_is_that_of_the_pickup(made_up: Callable[..., CleanTrips]) -> None:
-    trips = made_up(2_000)
+def test_the_date_is_that_of_the_pickup(synthetic: Callable[..., CleanTrips]) -> None:
+    trips = synthetic(2_000)
     table = pq.read_table(trips.path, columns=["lpep_pickup_datetime", "lpep_pickup_date"])
     assert table["lpep_pickup_date"].type == pa.date32()
     assert all(row["lpep_pickup_datetime"].date() == row["lpep_pickup_date"] for row in table.to_pylist())
 
 
-def test_what_blocks_hand_on_comes_back_as_it_was(made_up: Callable[..., CleanTrips]) -> None:
-    trips = made_up(1_000, malformed=3)
+def test_what_blocks_hand_on_comes_back_as_it_was(synthetic: Callable[..., CleanTrips]) -> None:
+    trips = synthetic(1_000, malformed=3)
     frame = trips.to_frame()
     assert CleanTrips.of_frame(frame) == trips
     assert (len(frame), set(frame.iloc[0].map(type))) == (1, {str})
 
 
-def test_a_cleaned_file_that_is_gone_is_named(made_up: Callable[..., CleanTrips], postgres: PostgresSettings) -> None:
-    trips = made_up(1_000)
+def test_a_cleaned_file_that_is_gone_is_named(synthetic: Callable[..., CleanTrips], postgres: PostgresSettings) -> None:
+    trips = synthetic(1_000)
     Path(trips.path).unlink()
     with pytest.raises(NotATripFile, match=r"cleaned file .*\.parquet is gone: run clean_green_taxi again"):
         replace_table(trips, postgres)
@@ -278,9 +278,9 @@ def test_a_folder_that_cannot_be_written_is_named(offline: Settings, trips: Trip
 
 
 def test_the_table_has_the_columns_of_the_files_in_snake_case_and_the_date(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    trips = made_up(1_000)
+    trips = synthetic(1_000)
     replace_table(trips, postgres)
     found = sql(
         postgres,
@@ -292,14 +292,14 @@ def test_the_table_has_the_columns_of_the_files_in_snake_case_and_the_date(
 
 
 def test_the_table_is_replaced_as_a_whole_and_twice_is_once(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    first = made_up(2_000)
+    first = synthetic(2_000)
     replace_table(first, postgres)
     before = fingerprint(postgres)
     replace_table(first, postgres)
     assert fingerprint(postgres) == before
-    smaller = made_up(500, seed=1)
+    smaller = synthetic(500, seed=1)
     replace_table(smaller, postgres)
     assert check_table(smaller, postgres) == smaller.total_kept < first.total_kept
     assert tables(postgres) == ["green_taxi"]
@@ -308,9 +308,9 @@ def test_the_table_is_replaced_as_a_whole_and_twice_is_once(
 
 
 def test_rows_other_than_those_counted_change_nothing(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    trips = made_up(1_000)
+    trips = synthetic(1_000)
     replace_table(trips, postgres)
     before = fingerprint(postgres)
     with pytest.raises(CountsDisagree, match=r"mage\.green_taxi_new has"):
@@ -319,23 +319,23 @@ def test_rows_other_than_those_counted_change_nothing(
 
 
 def test_a_view_on_the_table_stops_the_load_with_one_clear_line(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    replace_table(made_up(1_000), postgres)
+    replace_table(synthetic(1_000), postgres)
     before = fingerprint(postgres)
     sql(postgres, "CREATE VIEW mage.my_trips AS SELECT * FROM mage.green_taxi")
     with pytest.raises(TargetUnavailable, match=r"a view uses the old table, .*: drop the view and run again"):
-        replace_table(made_up(1_000, seed=1), postgres)
+        replace_table(synthetic(1_000, seed=1), postgres)
     assert fingerprint(postgres) == before
 
 
 def test_the_old_table_is_read_until_the_swap_and_a_load_that_is_killed_leaves_it(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    old = made_up(1_000)
+    old = synthetic(1_000)
     replace_table(old, postgres)
     before = fingerprint(postgres)
-    new = made_up(20_000, seed=1)
+    new = synthetic(20_000, seed=1)
     load = slow_load(new, postgres, 60)
     try:
         wait_for_copy(postgres)
@@ -349,8 +349,8 @@ def test_the_old_table_is_read_until_the_swap_and_a_load_that_is_killed_leaves_i
     assert check_table(new, postgres) == new.total_kept
 
 
-def test_two_loads_at_once_end_as_one(made_up: Callable[..., CleanTrips], postgres: PostgresSettings) -> None:
-    trips = made_up(20_000)
+def test_two_loads_at_once_end_as_one(synthetic: Callable[..., CleanTrips], postgres: PostgresSettings) -> None:
+    trips = synthetic(20_000)
     loads = [slow_load(trips, postgres, 0.7) for _ in range(2)]
     outputs = [finish(load) for load in loads]
     waited = "mage.green_taxi is being loaded by another run: waiting for it"
@@ -360,11 +360,11 @@ def test_two_loads_at_once_end_as_one(made_up: Callable[..., CleanTrips], postgr
 
 
 def test_the_swap_waits_for_a_reader_and_lets_other_readers_pass(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings, capfd: pytest.CaptureFixture[str]
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    old = made_up(1_000)
+    old = synthetic(1_000)
     replace_table(old, postgres)
-    new = made_up(1_500, seed=1)
+    new = synthetic(1_500, seed=1)
     load = threading.Thread(target=replace_table, args=(new, postgres), daemon=True)
     said = ""
 
@@ -383,9 +383,9 @@ def test_the_swap_waits_for_a_reader_and_lets_other_readers_pass(
 
 
 def test_readers_see_one_of_the_tables_whole_while_they_are_swapped(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    versions = [made_up(500), made_up(1_000, seed=1)]
+    versions = [synthetic(500), synthetic(1_000, seed=1)]
     replace_table(versions[0], postgres)
     stopped, answers = threading.Event(), Counter[object]()
 
@@ -412,9 +412,9 @@ def test_readers_see_one_of_the_tables_whole_while_they_are_swapped(
 
 
 def test_a_user_who_may_use_the_schema_but_make_none_can_load(
-    made_up: Callable[..., CleanTrips], postgres: PostgresSettings
+    synthetic: Callable[..., CleanTrips], postgres: PostgresSettings
 ) -> None:
-    trips = made_up(500)
+    trips = synthetic(500)
     sql(postgres, "CREATE ROLE homework LOGIN PASSWORD 'homework'")
     try:
         user = replace(postgres, user="homework", password="homework")
@@ -433,9 +433,9 @@ def test_a_user_who_may_use_the_schema_but_make_none_can_load(
 
 
 def test_the_days_add_up_and_hold_the_trips_without_the_date(
-    made_up: Callable[..., CleanTrips], google: GoogleSettings, tmp_path: Path
+    synthetic: Callable[..., CleanTrips], google: GoogleSettings, tmp_path: Path
 ) -> None:
-    trips = made_up(2_000)
+    trips = synthetic(2_000)
     replace_days(trips, google)
     days = sorted(day.isoformat() for day in trips.distinct("lpep_pickup_date"))
     names = [f"green_taxi/lpep_pickup_date={day}/green_taxi.parquet" for day in days]
@@ -452,9 +452,9 @@ def test_the_days_add_up_and_hold_the_trips_without_the_date(
 
 
 def test_the_same_trips_again_are_the_same_bytes_and_stale_days_go(
-    made_up: Callable[..., CleanTrips], google: GoogleSettings
+    synthetic: Callable[..., CleanTrips], google: GoogleSettings
 ) -> None:
-    trips = made_up(2_000)
+    trips = synthetic(2_000)
     bucket = bucket_of(google)
     for name in ("lpep_pickup_date=1999-12-31/green_taxi.parquet", "lpep_pickup_date=2020-10-05/mine.parquet"):
         bucket.blob(f"green_taxi/{name}").upload_from_string(b"older")
@@ -467,8 +467,8 @@ def test_the_same_trips_again_are_the_same_bytes_and_stale_days_go(
     assert objects(google, "_incoming/") == {}
 
 
-def test_a_day_that_is_gone_is_noticed(made_up: Callable[..., CleanTrips], google: GoogleSettings) -> None:
-    trips = made_up(2_000)
+def test_a_day_that_is_gone_is_noticed(synthetic: Callable[..., CleanTrips], google: GoogleSettings) -> None:
+    trips = synthetic(2_000)
     replace_days(trips, google)
     bucket_of(google).delete_blob("green_taxi/lpep_pickup_date=2020-10-05/green_taxi.parquet")
     with pytest.raises(CountsDisagree, match=r"gs://.*lpep_pickup_date=\*/green_taxi.parquet has"):
@@ -476,9 +476,9 @@ def test_a_day_that_is_gone_is_noticed(made_up: Callable[..., CleanTrips], googl
 
 
 def test_trips_other_than_those_counted_change_no_day(
-    made_up: Callable[..., CleanTrips], google: GoogleSettings
+    synthetic: Callable[..., CleanTrips], google: GoogleSettings
 ) -> None:
-    trips = made_up(1_000)
+    trips = synthetic(1_000)
     replace_days(trips, google)
     before = objects(google)
     with pytest.raises(CountsDisagree, match="run green_taxi_etl again"):

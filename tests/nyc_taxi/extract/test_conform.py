@@ -1,4 +1,4 @@
-"""Trip files of every era become the canonical columns without losing a value; what cannot be read is set aside."""
+"""Trip files of every era become the canonical columns without losing a value; malformed rows keep a reason."""
 
 import csv
 import gzip
@@ -456,21 +456,21 @@ def test_only_the_block_with_the_broken_line_is_parsed_carefully(
 @pytest.mark.parametrize("block", [1_024, 1_777, 4_096, 100_003])
 def test_a_block_may_end_in_the_middle_of_a_line(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = generate("yellow", "2021-01", "dtc", 1_500, tmp_path, malformed=12)
-    _, whole, aside = read(path, YELLOW)
+    _, whole, malformed = read(path, YELLOW)
     monkeypatch.setattr(readers, "BLOCK_BYTES", block)
-    _, pieced, pieced_aside = read(path, YELLOW)
+    _, pieced, pieced_malformed = read(path, YELLOW)
     assert len(whole) == 1_488
     assert pieced.equals(whole)
-    assert pieced_aside == aside
-    assert [row.row for row in aside] == [(2 * i + 1) * 1_500 // 24 + 1 for i in range(12)]
+    assert pieced_malformed == malformed
+    assert [row.row for row in malformed] == [(2 * i + 1) * 1_500 // 24 + 1 for i in range(12)]
 
 
 def test_the_broken_lines_of_the_generator_have_its_three_reasons(tmp_path: Path) -> None:
-    _, _, aside = read(generate("green", "2020-10", "dtc", 3_000, tmp_path, malformed=6), GREEN)
-    assert [row.reason for row in aside] == [
+    _, _, malformed = read(generate("green", "2020-10", "dtc", 3_000, tmp_path, malformed=6), GREEN)
+    assert [row.reason for row in malformed] == [
         "malformed: number of fields", "malformed: fare_amount", "malformed: lpep_pickup_datetime"] * 2  # fmt: skip
-    assert "n/a" in aside[1].text
-    assert "01/01/2021 0:30" in aside[2].text
+    assert "n/a" in malformed[1].text
+    assert "01/01/2021 0:30" in malformed[2].text
 
 
 # --- too many

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract import download
-from nyc_taxi.extract import published as published_module
+from nyc_taxi.extract.download import Downloaded, _forget_other_version, download
+from nyc_taxi.extract.published import find_published, trip_file_url
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext, run_context
 from nyc_taxi.settings import Settings
@@ -51,8 +51,8 @@ def run_at(url: str, origin: str = "dtc", month: str = "2021-01") -> RunContext:
     return run_context({"service": "yellow", "month": month, "origin": origin}, settings)
 
 
-def fetch(run: RunContext, folder: Path) -> download.Downloaded:
-    return download.download(run, published_module.find(run), folder)
+def fetch(run: RunContext, folder: Path) -> Downloaded:
+    return download(run, find_published(run), folder)
 
 
 def left_over(folder: Path) -> set[str]:
@@ -75,17 +75,17 @@ def test_the_address_is_that_of_the_origin_with_or_without_a_slash_at_the_end(
     for slash in ("", "/"):
         urls = {"dtc": f"http://x/dtc{slash}", "tlc": f"http://x/trip-data{slash}"}
         settings = replace(Settings.from_environment({}), base_urls=urls)
-        assert published_module.trip_file_url(run_of(settings, service, "2020-11", origin)) == f"http://x{expected}"
+        assert trip_file_url(run_of(settings, service, "2020-11", origin)) == f"http://x{expected}"
 
 
 @pytest.mark.parametrize("origin", ["dtc", "tlc"])
 def test_a_published_file_is_fetched_as_it_is_and_described(origin: str, trips: TripServer, tmp_path: Path) -> None:
     original = generate("green", "2020-11", origin, 3_000, trips.folder).read_bytes()
     run = run_of(settings_for(Settings.from_environment({}).postgres, trips, tmp_path), "green", "2020-11", origin)
-    published = published_module.find(run)
+    published = find_published(run)
     assert published.bytes == len(original)
     assert re.fullmatch(r'"[0-9a-f]+-[0-9a-f]+"', published.etag)
-    downloaded = download.download(run, published, tmp_path / "downloads")
+    downloaded = download(run, published, tmp_path / "downloads")
     assert downloaded.path.read_bytes() == original
     assert (downloaded.bytes, downloaded.sha256) == (len(original), hashlib.sha256(original).hexdigest())
     assert downloaded.published == published
@@ -279,13 +279,13 @@ def test_a_server_without_ranges_sends_the_whole_file_again(
 def test_a_real_file_server_gives_only_the_rest(trips: TripServer, tmp_path: Path) -> None:
     original = generate("yellow", "2021-01", "dtc", 3_000, trips.folder).read_bytes()
     run = run_of(settings_for(Settings.from_environment({}).postgres, trips, tmp_path), "yellow", "2021-01", "dtc")
-    published = published_module.find(run)
+    published = find_published(run)
     folder = tmp_path / "downloads"
     folder.mkdir()
     part = folder / "yellow_tripdata_2021-01.csv.gz.part"
-    download._forget_other_version(part, published)
+    _forget_other_version(part, published)
     part.write_bytes(original[:10_000])
-    assert download.download(run, published, folder).path.read_bytes() == original
+    assert download(run, published, folder).path.read_bytes() == original
     assert [status for _, _, status in trips.requests] == [200, 206]
 
 
@@ -321,7 +321,7 @@ def test_without_an_etag_nothing_is_resumed(
 ) -> None:
     monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
     with BadServer([Answer(200, body, cut=10_000), Answer(200, body, ranged=True)]) as server:
-        assert published_module.find(run_at(server.url)).etag == ""
+        assert find_published(run_at(server.url)).etag == ""
         assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
     assert [asked.headers.get("Range") for asked in server.asked if asked.method == "GET"] == [None, None]
 
@@ -329,11 +329,11 @@ def test_without_an_etag_nothing_is_resumed(
 def test_a_part_that_is_already_whole_is_not_fetched_again(body: bytes, tmp_path: Path) -> None:
     with BadServer([Answer(200, body, ETAG)]) as server:
         run = run_at(server.url)
-        published = published_module.find(run)
+        published = find_published(run)
         part = tmp_path / "yellow_tripdata_2021-01.csv.gz.part"
-        download._forget_other_version(part, published)
+        _forget_other_version(part, published)
         part.write_bytes(body)
-        assert download.download(run, published, tmp_path).sha256 == hashlib.sha256(body).hexdigest()
+        assert download(run, published, tmp_path).sha256 == hashlib.sha256(body).hexdigest()
         assert server.count("GET") == 0
 
 
@@ -342,12 +342,12 @@ def test_a_part_beyond_the_end_is_thrown_away(body: bytes, waits: list[float], t
     whole = Answer(200, body, ETAG, announced=-1)
     with BadServer([Answer(416, b""), whole], [whole]) as server:
         run = run_at(server.url)
-        published = published_module.find(run)
+        published = find_published(run)
         assert published.bytes is None
         part = tmp_path / "yellow_tripdata_2021-01.csv.gz.part"
-        download._forget_other_version(part, published)
+        _forget_other_version(part, published)
         part.write_bytes(body)
-        assert download.download(run, published, tmp_path).path.read_bytes() == body
+        assert download(run, published, tmp_path).path.read_bytes() == body
         assert [asked.headers.get("Range") for asked in server.asked[1:]] == [f"bytes={len(body)}-", None]
 
 

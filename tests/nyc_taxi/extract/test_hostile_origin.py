@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from nyc_taxi.catalog.services import YELLOW
 from nyc_taxi.errors import DownloadFailed, NotATripFile
-from nyc_taxi.extract import http, readers
+from nyc_taxi.extract.http import redirected
+from nyc_taxi.extract.readers import EXPANSION, SMALL_BYTES, open_csv
 
 from tests.nyc_taxi.extract.bad_server import Answer, BadServer
 from tests.nyc_taxi.extract.test_download import fetch, run_at, waits
@@ -81,14 +82,14 @@ def test_redirects_without_end_are_given_up(tmp_path: Path) -> None:
 )
 def test_github_may_send_from_its_own_hosts_and_nobody_from_others(start: str, target: str, followed: bool) -> None:
     if followed:
-        assert http.redirected(start, target) == target
+        assert redirected(start, target) == target
     else:
         with pytest.raises(DownloadFailed, match="redirects to"):
-            http.redirected(start, target)
+            redirected(start, target)
 
 
 def rows_of(path: Path) -> int:
-    _, pieces = readers.open_csv(path, YELLOW)
+    _, pieces = open_csv(path, YELLOW)
     return sum(len(piece.table) for piece in pieces)
 
 
@@ -117,7 +118,7 @@ def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
 def test_a_thousand_times_its_own_size_is_no_trip_file(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.csv.gz"
     line = b"1,2021-01-01 00:00:00,2021-01-01 00:10:00\n"
-    bomb.write_bytes(gzip.compress(HEADER + line * (readers.SMALL_BYTES // len(line) + 100_000)))
-    assert bomb.stat().st_size < readers.SMALL_BYTES / readers.EXPANSION
+    bomb.write_bytes(gzip.compress(HEADER + line * (SMALL_BYTES // len(line) + 100_000)))
+    assert bomb.stat().st_size < SMALL_BYTES / EXPANSION
     with pytest.raises(NotATripFile, match="unpacks to more than 100 times its size"):
         rows_of(bomb)

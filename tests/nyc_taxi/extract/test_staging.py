@@ -91,15 +91,15 @@ def test_a_staged_file_has_all_rows_in_canonical_columns_and_its_numbers(
 def test_malformed_rows_lie_beside_the_staged_file(offline: Settings, trips: TripServer) -> None:
     generate("yellow", "2021-01", "dtc", 4_000, trips.folder, malformed=6)
     file = stage(run_of(offline, "yellow", "2021-01", "dtc"))
-    aside = pq.read_table(file.malformed_path).to_pylist()
-    assert [row["row"] for row in aside] == [(2 * i + 1) * 4_000 // 12 + 1 for i in range(6)]
+    malformed = pq.read_table(file.malformed_path).to_pylist()
+    assert [row["row"] for row in malformed] == [(2 * i + 1) * 4_000 // 12 + 1 for i in range(6)]
     assert file.malformed == {
         "malformed: number of fields": 2,
         "malformed: fare_amount": 2,
         "malformed: tpep_pickup_datetime": 2,
     }
-    assert {row["reason"] for row in aside} == set(file.malformed)
-    assert "n/a" in aside[1]["text"]
+    assert {row["reason"] for row in malformed} == set(file.malformed)
+    assert "n/a" in malformed[1]["text"]
     assert (file.rows_read, file.rows_staged) == (4_000, 3_994)
 
 

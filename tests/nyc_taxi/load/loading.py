@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 import pyarrow as pa
 from nyc_taxi.extract.staging import stage_trip_file
-from nyc_taxi.load.postgres import month as postgres
+from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import PostgresSettings, Settings
-from nyc_taxi.transform import rules
+from nyc_taxi.transform.rules import apply_rules
 
 from ops.paths import ROOT
 from ops.stack.trip_server import TripServer
@@ -42,7 +42,7 @@ def judged(
     """A synthetic month, published by `trips`, staged and judged by its service's own rules: ready to load."""
     generate(service, month, origin, rows, trips.folder, malformed=malformed, seed=seed)
     run = run_of(settings, service, month, origin)
-    [file] = rules.apply_rules(stage_trip_file(run), run.rules).files
+    [file] = apply_rules(stage_trip_file(run), run.rules).files
     return file
 
 
@@ -92,7 +92,7 @@ def main() -> None:
 
     with patch.object(StagedFile, "batches", read_slowly):
         for _ in range(int(times)):
-            postgres.replace_month(file, Settings.from_environment().postgres)
+            replace_month(file, Settings.from_environment().postgres)
 
 
 if __name__ == "__main__":

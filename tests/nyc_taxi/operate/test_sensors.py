@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, TargetUnavailable, UnknownName
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bucket.month import find_month, replace_month
 from nyc_taxi.load.google import bucket_of
 from nyc_taxi.operate import sensors
 from nyc_taxi.operate.sensors import wait_until_in_lake, wait_until_published
@@ -77,7 +77,7 @@ def test_a_file_that_comes_while_we_wait_is_found(
     assert "looking again in 0 minutes, for 1.0 hours at most" in said[0]
 
 
-def test_the_end_of_the_wait_names_the_file_how_long_it_was_and_the_mend(settings: Settings, trips: TripServer) -> None:
+def test_the_end_of_the_wait_names_the_file_its_length_and_what_to_do(settings: Settings, trips: TripServer) -> None:
     with pytest.raises(NotPublished) as failure:
         wait_until_published(GREEN | {"wait_hours": A_SECOND}, settings, timedelta(seconds=0.4))
     assert str(failure.value).startswith("green 2020-10 is not published at dtc (http")
@@ -114,7 +114,7 @@ def test_an_origin_that_stays_silent_is_not_waited_for_until_the_end(
 def test_by_hand_any_version_in_the_lake_will_do(with_lake: Settings, trips: TripServer) -> None:
     with pytest.raises(NotPublished, match=r"green_tripdata_2020-10\.parquet does not exist: run api_to_gcs for green"):
         wait_until_in_lake(GREEN, with_lake)
-    bucket.replace_month(judged(with_lake, trips, "green", "2020-10", "dtc", 200), with_lake.google)
+    replace_month(judged(with_lake, trips, "green", "2020-10", "dtc", 200), with_lake.google)
     generate("green", "2020-10", "dtc", 200, trips.folder, seed=1)
     asked = len(trips.requests)
     wait_until_in_lake(GREEN, with_lake)
@@ -124,13 +124,13 @@ def test_by_hand_any_version_in_the_lake_will_do(with_lake: Settings, trips: Tri
 def test_a_scheduled_run_waits_for_the_version_that_is_published_now(
     with_lake: Settings, trips: TripServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bucket.replace_month(judged(with_lake, trips, "green", "2020-10", "dtc", 200), with_lake.google)
+    replace_month(judged(with_lake, trips, "green", "2020-10", "dtc", 200), with_lake.google)
     wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
     assert "of the version that http" in capsys.readouterr().out
 
     new = judged(with_lake, trips, "green", "2020-10", "dtc", 300, seed=1)
     capsys.readouterr()
-    replaced = threading.Timer(0.4, bucket.replace_month, (new, with_lake.google))
+    replaced = threading.Timer(0.4, replace_month, (new, with_lake.google))
     replaced.start()
     wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
     replaced.join()
@@ -138,14 +138,14 @@ def test_a_scheduled_run_waits_for_the_version_that_is_published_now(
     assert "is of another version than http" in said[0]
     assert f"not {new.etag}): run api_to_gcs for green 2020-10; looking again in 0 minutes" in said[0]
     assert "looking again" not in said[-1]
-    assert bucket.find_month(new.service, new.month, with_lake.google).etag == new.etag
+    assert find_month(new.service, new.month, with_lake.google).etag == new.etag
 
 
 def test_a_scheduled_run_waits_for_the_object(with_lake: Settings, trips: TripServer) -> None:
     file = judged(with_lake, trips, "green", "2020-10", "dtc", 200)
     with pytest.raises(NotPublished, match=r"does not exist: .+ looked \d+ times in 0\.0 hours"):
         wait_until_in_lake(GREEN | {"wait_hours": A_SECOND}, with_lake, timedelta(seconds=0.6))
-    arriving = threading.Timer(0.4, bucket.replace_month, (file, with_lake.google))
+    arriving = threading.Timer(0.4, replace_month, (file, with_lake.google))
     arriving.start()
     wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
     arriving.join()

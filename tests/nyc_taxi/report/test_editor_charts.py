@@ -9,7 +9,7 @@ import pytest
 import yaml
 from IPython.core.interactiveshell import InteractiveShell
 from mage_ai.data_preparation.models.widget.utils import build_x_y
-from nyc_taxi.load.postgres import month as postgres
+from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report import editor_charts
 from nyc_taxi.report.numbers import count_month
@@ -108,7 +108,7 @@ def test_the_history_tells_loads_in_order_and_those_that_failed(
     assert editor_charts.load_history(database) == ([], [])
     assert capsys.readouterr().out == "nothing to draw yet: run a pipeline that loads into Postgres\n"
     for _ in range(2):
-        postgres.replace_month(file, database)
+        replace_month(file, database)
     sql(
         database,
         "INSERT INTO ny_taxi.load_audit (service, file_month, status, pipeline, block, error) "
@@ -121,7 +121,7 @@ def test_the_history_tells_loads_in_order_and_those_that_failed(
 
 
 def test_the_history_shows_the_latest_loads_only(file: StagedFile, database: PostgresSettings) -> None:
-    postgres.replace_month(file, database)
+    replace_month(file, database)
     columns = ", ".join(
         str(name)
         for (name,) in sql(

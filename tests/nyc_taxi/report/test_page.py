@@ -95,8 +95,8 @@ def test_the_page_of_green_in_october_2020_tells_its_numbers(october: tuple[Stag
     assert page.tables["outcome"][1:] == [
         ["read", "95,120", "100.0%"],
         ["accepted by has_passengers", "52,351", "55.0%"],
-        ["set aside: passenger_count_missing", "42,510", "44.7%"],
-        ["set aside: no_passengers", "259", "0.3%"],
+        ["rejected: passenger_count_missing", "42,510", "44.7%"],
+        ["rejected: no_passengers", "259", "0.3%"],
     ]
     assert page.tables["pickups"][1] == ["East Harlem North", "Manhattan", "74", "8,029"]
     assert page.tables["odd"][1:] == [
@@ -297,7 +297,7 @@ def test_what_an_origin_says_cannot_become_part_of_the_page(trips: TripServer, o
     )
     page = page_of(hostile, offline)
     assert not any(tag in page.text for tag in ("<script>", "<b>", "<i>"))
-    assert "set aside: <i>" in [row[0] for row in page.tables["outcome"]]
+    assert "rejected: <i>" in [row[0] for row in page.tables["outcome"]]
 
 
 def test_a_file_without_a_trip_of_its_month_has_a_page_too(trips: TripServer, offline: Settings) -> None:

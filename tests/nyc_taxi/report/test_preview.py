@@ -13,11 +13,11 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 from nyc_taxi.extract.staging import stage_trip_file
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bucket.month import find_month, replace_month
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report import preview
 from nyc_taxi.settings import GoogleSettings, Settings
-from nyc_taxi.transform import rules
+from nyc_taxi.transform.rules import apply_rules
 
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
@@ -68,7 +68,7 @@ def test_the_loader_shows_the_first_staged_rows(
 def test_the_transformer_and_the_exporters_show_the_first_accepted_rows(
     staged: StagedFile, looking: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    judged = rules.apply_rules(Manifest((staged,)), ("has_passengers", "positive_distance"))
+    judged = apply_rules(Manifest((staged,)), ("has_passengers", "positive_distance"))
     [file] = judged.files
     capsys.readouterr()
     preview.show_manifest(judged)
@@ -89,10 +89,10 @@ def test_a_month_in_the_lake_is_shown_from_its_object(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = judged(settings, trips, "green", "2020-10", "dtc", 500)
-    bucket.replace_month(file, google)
+    replace_month(file, google)
     monkeypatch.setattr(Settings, "from_environment", lambda: replace(settings, google=google))
     capsys.readouterr()
-    preview.show_manifest(Manifest((bucket.find_month(file.service, file.month, google),)))
+    preview.show_manifest(Manifest((find_month(file.service, file.month, google),)))
     text, table = shown(capsys)
     assert text == (
         f"gs://{google.bucket}/trips/green/green_tripdata_2020-10.parquet: the first 10 of {file.rows_accepted:,} rows"

@@ -15,7 +15,14 @@ from nyc_taxi.errors import CountsDisagree, NotATripFile, UnknownName
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.settings import Settings
-from nyc_taxi.transform.rules import apply_rules, columns_of, count, reasons, rule_named, split
+from nyc_taxi.transform.rules import (
+    apply_rules,
+    columns_of,
+    count_by_rules,
+    reasons_to_reject,
+    rule_named,
+    split_by_rules,
+)
 
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
@@ -57,21 +64,21 @@ def plain_reason(row: Row, rules: list[str]) -> str | None:
 
 def test_a_trip_needs_at_least_one_passenger() -> None:
     batch = batch_of([(1, 1.0, 1.0), (0, 1.0, 1.0), (None, 1.0, 1.0), (-1, 1.0, 1.0), (6, 0.0, 1.0)])
-    found = reasons(batch, ["has_passengers"])
+    found = reasons_to_reject(batch, ["has_passengers"])
     assert found is not None
     assert found.to_pylist() == [None, "no_passengers", "passenger_count_missing", "no_passengers", None]
 
 
 def test_a_trip_needs_a_distance_above_zero() -> None:
     batch = batch_of([(1, 0.01, 1.0), (1, 0.0, 1.0), (1, None, 1.0), (1, -2.5, 1.0), (0, 3.0, 1.0)])
-    found = reasons(batch, ["positive_distance"])
+    found = reasons_to_reject(batch, ["positive_distance"])
     assert found is not None
     assert found.to_pylist() == [None, "no_distance", "no_distance", "no_distance", None]
 
 
 def test_the_first_failing_rule_names_the_reason() -> None:
     batch = batch_of([(0, 0.0, 1.0), (None, 0.0, 1.0), (1, 0.0, 1.0), (1, 1.0, 1.0)])
-    one_way, other_way = reasons(batch, BOTH), reasons(batch, BOTH[::-1])
+    one_way, other_way = reasons_to_reject(batch, BOTH), reasons_to_reject(batch, BOTH[::-1])
     assert one_way is not None
     assert other_way is not None
     assert one_way.to_pylist() == ["no_passengers", "passenger_count_missing", "no_distance", None]
@@ -80,15 +87,15 @@ def test_the_first_failing_rule_names_the_reason() -> None:
 
 def test_without_rules_there_are_no_reasons_and_every_row_is_accepted() -> None:
     batch = batch_of([(0, None, 1.0), (None, -1.0, 2.0)])
-    assert reasons(batch, []) is None
-    accepted, rejected = split(batch, [])
+    assert reasons_to_reject(batch, []) is None
+    accepted, rejected = split_by_rules(batch, [])
     assert accepted == batch
     assert len(rejected) == 0
     assert rejected.schema.names == [*batch.schema.names, "reason"]
 
 
 def test_rejected_rows_keep_their_values_and_gain_the_reason() -> None:
-    accepted, rejected = split(batch_of([(1, 1.0, 10.0), (0, 2.0, 20.0), (None, 3.0, 30.0)]), BOTH)
+    accepted, rejected = split_by_rules(batch_of([(1, 1.0, 10.0), (0, 2.0, 20.0), (None, 3.0, 30.0)]), BOTH)
     assert accepted.to_pylist() == [{"passenger_count": 1, "trip_distance": 1.0, "total_amount": 10.0}]
     assert [tuple(row.values()) for row in rejected.to_pylist()] == [
         (0, 2.0, 20.0, "no_passengers"),
@@ -98,7 +105,7 @@ def test_rejected_rows_keep_their_values_and_gain_the_reason() -> None:
 
 @given(ROWS, RULES)
 def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: list[Row], rules: list[str]) -> None:
-    accepted, rejected = split(batch_of(rows), rules)
+    accepted, rejected = split_by_rules(batch_of(rows), rules)
     assert [tuple(row.values()) for row in accepted.to_pylist()] == [r for r in rows if plain_reason(r, rules) is None]
     assert [tuple(row.values()) for row in rejected.to_pylist()] == [
         (*row, plain_reason(row, rules)) for row in rows if plain_reason(row, rules)
@@ -109,7 +116,7 @@ def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: li
 @given(st.lists(ROWS, max_size=4), RULES)
 def test_counts_and_sums_are_those_of_a_plain_computation(parts: list[list[Row]], rules: list[str]) -> None:
     batches = [batch_of(rows) for rows in parts]
-    accepted, rejected, sums = count(batches, rules, ["trip_distance", "total_amount"])
+    accepted, rejected, sums = count_by_rules(batches, rules, ["trip_distance", "total_amount"])
     everything = [row for rows in parts for row in rows]
     kept = [row for row in everything if plain_reason(row, rules) is None]
     assert accepted == len(kept)
@@ -117,7 +124,7 @@ def test_counts_and_sums_are_those_of_a_plain_computation(parts: list[list[Row]]
     assert sums["trip_distance"] == pytest.approx(sum(miles or 0 for _, miles, _ in kept), abs=1e-6)
     assert sums["total_amount"] == pytest.approx(sum(total or 0 for _, _, total in kept), abs=1e-6)
     assert accepted + rejected.total() == len(everything)
-    halves = [split(batch, rules) for batch in batches]
+    halves = [split_by_rules(batch, rules) for batch in batches]
     assert accepted == sum(len(part) for part, _ in halves)
     assert rejected == Counter(why for _, part in halves for why in part["reason"].to_pylist())
 
@@ -172,7 +179,7 @@ def test_the_log_tells_how_many_rows_were_set_aside_and_why(
     staged: StagedFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     apply_rules(Manifest((staged,)), ["has_passengers"])
-    assert "yellow 2021-01: 349 of 5,000 rows set aside: passenger_count_missing\n" in capsys.readouterr().out
+    assert "yellow 2021-01: 349 of 5,000 rows rejected: passenger_count_missing\n" in capsys.readouterr().out
 
 
 def test_a_file_of_which_no_row_passes_is_an_error(trips: TripServer, tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ from nyc_taxi.errors import CountsDisagree, NotATripFile, StorageFull
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.load.bucket.days import partition_column
 from nyc_taxi.load.bucket.objects import scratch_folder
-from nyc_taxi.load.bucket.parquet import TripsWriter, accepted
+from nyc_taxi.load.bucket.parquet import TripsWriter
 from nyc_taxi.manifest import BATCH_ROWS, Manifest, sums_agree
 from nyc_taxi.run import run_context
 from nyc_taxi.settings import Settings
-from nyc_taxi.transform.rules import apply_rules
+from nyc_taxi.transform.rules import accepted, apply_rules
 
 MONTHS = ("2020-10", "2020-11", "2020-12")
 RULES = ("has_passengers", "positive_distance")
@@ -155,7 +155,7 @@ def clean(manifest: Manifest, staging_dir: Path) -> CleanTrips:
 
 
 def _write(trips: CleanTrips, batches: Iterator[pa.RecordBatch]) -> None:
-    """Write the file aside, check its numbers and move it into its place."""
+    """Write the file in a folder of its own, check its numbers and move it into its place."""
     path = Path(trips.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(path) as folder:

@@ -1,4 +1,4 @@
-"""Trip files at their origins: addresses, what is published, and downloads that survive a bad line."""
+"""Downloads of trip files that survive a bad line, and refuse what is no trip file."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import requests
 from tqdm import tqdm
 
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract.http import CHUNK_BYTES, NOT_THERE, request, retried
+from nyc_taxi.extract.http import CHUNK_BYTES, NOT_THERE, request, with_retries
 from nyc_taxi.extract.published import LARGEST_BYTES, Published, not_published
 from nyc_taxi.run import RunContext
 
@@ -42,7 +42,7 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
     path = folder / published.url.rsplit("/", 1)[-1]
     part = path.with_name(path.name + ".part")
     _forget_other_version(part, published)
-    retried(published.url, lambda: _fetch(run, published, part))
+    with_retries(published.url, lambda: _fetch(run, published, part))
     size, sha256 = part.stat().st_size, _sha256(part)
     _check_end(run, part)
     os.replace(part, path)

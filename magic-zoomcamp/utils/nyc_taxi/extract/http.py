@@ -12,6 +12,8 @@ from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 20
+SMALL_FILE_BYTES = 1 << 20
+"""What `fetch_if_changed` takes into memory at most."""
 TIMEOUT_SECONDS = (10, 60)
 """To connect, and between two pieces of data."""
 ATTEMPTS = 5
@@ -41,11 +43,11 @@ def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
             content = bytearray()
             for chunk in answer.iter_content(CHUNK_BYTES):
                 content += chunk
-                if len(content) > CHUNK_BYTES:
-                    raise NotATripFile(f"{url} sends more than {CHUNK_BYTES:,} bytes: check the base URL")
+                if len(content) > SMALL_FILE_BYTES:
+                    raise NotATripFile(f"{url} sends more than {SMALL_FILE_BYTES:,} bytes: check the base URL")
             return bytes(content), answer.headers.get("ETag", "")
 
-    return retried(url, fetch)
+    return with_retries(url, fetch)
 
 
 def request(method: str, url: str, **headers: str) -> requests.Response:
@@ -85,7 +87,7 @@ def redirected(url: str, location: str) -> str:
     return target
 
 
-def retried(url: str, action: Callable[[], T]) -> T:
+def with_retries(url: str, action: Callable[[], T]) -> T:
     """Call the action until it succeeds, waiting 1, 2, 4, 8 seconds after failures of the line or the server."""
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -5,7 +5,7 @@ from datetime import date
 
 from nyc_taxi.catalog.origins import ORIGINS
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract.http import NOT_THERE, request, retried
+from nyc_taxi.extract.http import NOT_THERE, request, with_retries
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext
 
@@ -29,10 +29,10 @@ def trip_file_url(run: RunContext) -> str:
     return f"{base}/{run.origin.file_of(run.service, run.month)}"
 
 
-def find(run: RunContext) -> Published:
+def find_published(run: RunContext) -> Published:
     """Ask the origin with one HEAD request; NotPublished without such a file, DownloadFailed without an answer."""
     url = trip_file_url(run)
-    with retried(url, lambda: request("HEAD", url)) as answer:
+    with with_retries(url, lambda: request("HEAD", url)) as answer:
         if answer.status_code in NOT_THERE:
             raise NotPublished(not_published(run, url))
         if answer.status_code != 200:

@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed
-from nyc_taxi.extract import conform, download, readers
-from nyc_taxi.extract import published as published_module
+from nyc_taxi.extract.conform import Conformed, Malformed
+from nyc_taxi.extract.download import Downloaded, download
+from nyc_taxi.extract.published import Published, find_published
+from nyc_taxi.extract.readers import count_rows, open_csv, open_parquet
 from nyc_taxi.files import replacing
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.run import RunContext
@@ -30,22 +32,22 @@ MALFORMED_SHARE = 0.01
 KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 MALFORMED_SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("reason", pa.string())])
-READERS = {"csv.gz": readers.open_csv, "parquet": readers.open_parquet}
+READERS = {"csv.gz": open_csv, "parquet": open_parquet}
 
 
 def stage_trip_file(run: RunContext) -> Manifest:
     """
     Fetch the run's trip file, conform it and return its manifest; an unchanged file (ETag) is not fetched again.
 
-    Raises what `source` and `conform` raise, and StorageFull. Nothing half-made is ever visible: the staged file is
-    named after its content and appears whole; an older version stays where it is.
+    Raises what `find_published`, `download` and the readers raise, and StorageFull. Nothing half-made is ever visible:
+    the staged file is named after its content and appears whole; an older version stays where it is.
     """
     folder = run.settings.staging_dir / run.origin.name / run.service.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / f"{run.month}.json"
         with FileLock(folder / f".{run.month}.lock"):
-            published = published_module.find(run)
+            published = find_published(run)
             staged = _already_staged(note, published) or _stage(run, published, folder, note)
     except OSError as error:
         raise StorageFull(
@@ -55,7 +57,7 @@ def stage_trip_file(run: RunContext) -> Manifest:
     return Manifest((staged,))
 
 
-def _already_staged(note: Path, published: published_module.Published) -> StagedFile | None:
+def _already_staged(note: Path, published: Published) -> StagedFile | None:
     if not note.exists() or not published.etag:
         return None
     try:
@@ -73,9 +75,9 @@ def _already_staged(note: Path, published: published_module.Published) -> Staged
     return staged
 
 
-def _stage(run: RunContext, published: published_module.Published, folder: Path, note: Path) -> StagedFile:
+def _stage(run: RunContext, published: Published, folder: Path, note: Path) -> StagedFile:
     started = time.monotonic()
-    downloaded = download.download(run, published, folder / "downloads")
+    downloaded = download(run, published, folder / "downloads")
     fetched = time.monotonic()
     base = folder / f"{run.month}-{downloaded.sha256[:12]}-v{FORMAT}"
     try:
@@ -103,31 +105,31 @@ def _forget_old_versions(folder: Path, run: RunContext, base: Path) -> None:
 class _Stager:
     """Writes one staged file and counts what goes into it."""
 
-    def __init__(self, run: RunContext, downloaded: download.Downloaded, base: Path) -> None:
+    def __init__(self, run: RunContext, downloaded: Downloaded, base: Path) -> None:
         self.run, self.downloaded, self.base = run, downloaded, base
         self.rows = self.in_month = 0
-        self.aside: list[conform.Malformed] = []
+        self.malformed: list[Malformed] = []
         """Held in memory: they are few, or the file is refused."""
-        self.malformed: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
 
     @cached_property
     def tolerated(self) -> int:
         """Malformed rows that a file of this size may have; counted only once one is found."""
-        return int(readers.count_rows(self.downloaded.path) * MALFORMED_SHARE)
+        return int(count_rows(self.downloaded.path) * MALFORMED_SHARE)
 
     def stage(self) -> StagedFile:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
         columns, pieces = READERS[self.run.origin.suffix](self.downloaded.path, self.run.service)
-        path, aside = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
+        path, malformed = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
         with replacing(path, locked=True) as part:
             with pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
                 for table in _groups(self._counted(pieces)):
                     trips.write_table(table, row_group_size=ROW_GROUP)
             self._check()
-            if self.aside:
-                malformed = pa.Table.from_pylist(list(map(asdict, self.aside)), MALFORMED_SCHEMA)
-                with replacing(aside, locked=True) as part_aside:
-                    pq.write_table(malformed, part_aside)
+            if self.malformed:
+                rows = pa.Table.from_pylist(list(map(asdict, self.malformed)), MALFORMED_SCHEMA)
+                with replacing(malformed, locked=True) as part_malformed:
+                    pq.write_table(rows, part_malformed)
         published = self.downloaded.published
         return StagedFile(
             service_name=self.run.service.name,
@@ -138,36 +140,36 @@ class _Stager:
             bytes=self.downloaded.bytes,
             sha256=self.downloaded.sha256,
             path=str(path),
-            malformed_path=str(aside) if self.malformed else "",
+            malformed_path=str(malformed) if self.malformed else "",
             columns=tuple(name for name in self.run.service.schema.names if name in columns.present),
             columns_dropped=columns.dropped,
-            rows_read=self.rows + self.malformed.total(),
-            malformed=dict(self.malformed),
+            rows_read=self.rows + self.reasons.total(),
+            malformed=dict(self.reasons),
         )
 
-    def _counted(self, pieces: Iterable[conform.Conformed]) -> Iterator[pa.Table]:
+    def _counted(self, pieces: Iterable[Conformed]) -> Iterator[pa.Table]:
         start, end = self.run.month.bounds()
         for piece in prefetch(pieces):
             if piece.malformed:
-                self._set_aside(piece.malformed)
+                self._keep_malformed(piece.malformed)
             pickups = piece.table[self.run.service.pickup]
             inside = pc.and_(pc.greater_equal(pickups, start), pc.less(pickups, end))
             self.in_month += pc.sum(inside).as_py() or 0
             self.rows += len(piece.table)
             yield piece.table
 
-    def _set_aside(self, rows: list[conform.Malformed]) -> None:
-        self.aside += rows
-        self.malformed.update(row.reason for row in rows)
-        if self.malformed.total() > self.tolerated:
-            first = self.aside[0].text[:120]
+    def _keep_malformed(self, rows: list[Malformed]) -> None:
+        self.malformed += rows
+        self.reasons.update(row.reason for row in rows)
+        if self.reasons.total() > self.tolerated:
+            first = self.malformed[0].text[:120]
             raise TooManyMalformed(
-                f"{self.downloaded.path.name} of {self.run}: at least {self.malformed.total():,} rows cannot be "
+                f"{self.downloaded.path.name} of {self.run}: at least {self.reasons.total():,} rows cannot be "
                 f"parsed, more than {MALFORMED_SHARE:.0%} of the file ({self._reasons()}); the first: {first!r}"
             )
 
     def _reasons(self) -> str:
-        return ", ".join(f"{count:,} x {reason}" for reason, count in self.malformed.most_common(3))
+        return ", ".join(f"{count:,} x {reason}" for reason, count in self.reasons.most_common(3))
 
     def _check(self) -> None:
         name = f"{self.downloaded.published.url} of {self.run}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from nyc_taxi.errors import NotATripFile, StorageFull
-from nyc_taxi.extract import http
+from nyc_taxi.extract.http import fetch_if_changed
 from nyc_taxi.files import replacing
 from nyc_taxi.settings import Settings
 
@@ -48,9 +48,9 @@ def taxi_zones(settings: Settings) -> dict[int, Zone]:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{LIST}.lock"):
             etag, kept = _kept(folder, url)
-            fetched = http.fetch_if_changed(url, etag)
+            fetched = fetch_if_changed(url, etag)
             content = fetched[0] if fetched else kept
-            zones = parse_zones(content, url)
+            zones = _parse_zones(content, url)
             if fetched:
                 _keep(folder, url, *fetched)
     except OSError as error:
@@ -61,7 +61,7 @@ def taxi_zones(settings: Settings) -> dict[int, Zone]:
     return zones
 
 
-def parse_zones(content: bytes, url: str) -> dict[int, Zone]:
+def _parse_zones(content: bytes, url: str) -> dict[int, Zone]:
     """The zones by id from the list's bytes; NotATripFile says what else came from the URL."""
     lines = content.decode("utf-8-sig", "replace").splitlines()
     rows = list(csv.reader(lines))

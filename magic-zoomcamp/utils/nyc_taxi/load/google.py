@@ -145,10 +145,10 @@ def google_errors(what: str, settings: GoogleSettings) -> Iterator[None]:
         cause: BaseException = error
         while isinstance(cause, exceptions.RetryError) and cause.cause:  # one may be in another
             cause = cause.cause
-        raise TargetUnavailable(f"{what}: {_mend(cause, settings)} [{_one_line(cause)}]") from None
+        raise TargetUnavailable(f"{what}: {_what_to_do(cause, settings)} [{_one_line(cause)}]") from None
 
 
-def _mend(error: BaseException, settings: GoogleSettings) -> str:
+def _what_to_do(error: BaseException, settings: GoogleSettings) -> str:
     """What to do: by the kind of error, then by a sign in the service's message."""
     text = str(error)
     if isinstance(error, GoogleAuthError):

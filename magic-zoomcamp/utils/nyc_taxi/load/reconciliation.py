@@ -1,14 +1,16 @@
-"""Whether every target holds the same month: each is asked what it really has, and none is believed on its word."""
+"""Reconciliation: every target is asked what it really holds of a month, and the answers are compared."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.load.bigquery import month as bigquery
-from nyc_taxi.load.bucket import days
-from nyc_taxi.load.bucket import month as bucket
-from nyc_taxi.load.postgres import month as postgres
+from nyc_taxi.load.bigquery.month import measure_month as measure_in_bigquery
+from nyc_taxi.load.bucket.days import day_object
+from nyc_taxi.load.bucket.days import measure_month as measure_days
+from nyc_taxi.load.bucket.month import measure_month as measure_object
+from nyc_taxi.load.bucket.month import month_object
+from nyc_taxi.load.postgres.month import measure_month as measure_in_postgres
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import Settings
@@ -37,17 +39,17 @@ def measure_targets(service: Service, month: Month, settings: Settings) -> list[
     when they were written. Raises what the targets raise when one cannot be reached or lacks the month.
     """
     google = settings.google
-    rows, _, sums = postgres.measure_month(service, month, settings.postgres)
-    in_days = days.measure_month(service, month, google)
+    rows, _, sums = measure_in_postgres(service, month, settings.postgres)
+    in_days = measure_days(service, month, google)
     return [
         Held(f"Postgres {settings.postgres.schema}.{service.table}", rows, sums),
-        Held(f"GCS {bucket.month_object(service, month)}", *bucket.measure_month(service, month, google)),
-        Held(f"GCS {days.day_object(service, month, '*')}", *in_days[:2]),
-        Held(f"BigQuery {google.dataset}.{service.table}", *bigquery.measure_month(service, month, google)),
+        Held(f"GCS {month_object(service, month)}", *measure_object(service, month, google)),
+        Held(f"GCS {day_object(service, month, '*')}", *in_days[:2]),
+        Held(f"BigQuery {google.dataset}.{service.table}", *measure_in_bigquery(service, month, google)),
     ]
 
 
-def all_agree(held: list[Held]) -> bool:
+def reconciles(held: list[Held]) -> bool:
     """Whether each holds the rows and the sums of the first."""
     first = held[0]
     return first.rows > 0 and all(each.rows == first.rows and sums_agree(each.sums, first.sums) for each in held)
@@ -55,7 +57,7 @@ def all_agree(held: list[Held]) -> bool:
 
 def to_frame(held: list[Held]) -> pd.DataFrame:
     """One row per place: where, rows, a column per sum, and whether it agrees with the first one."""
-    agrees = [all_agree([held[0], each]) for each in held]
+    agrees = [reconciles([held[0], each]) for each in held]
     columns = {"where": [each.where for each in held], "rows": [each.rows for each in held]}
     sums = {f"sum of {name}": [each.sums[name] for each in held] for name in held[0].sums}
     return pd.DataFrame(columns | sums | {"agrees": agrees})

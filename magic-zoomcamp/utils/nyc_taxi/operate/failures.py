@@ -8,7 +8,6 @@ from psycopg2.extensions import cursor as Cursor
 from nyc_taxi.catalog.origins import origin_named
 from nyc_taxi.errors import TaxiError, UnknownName
 from nyc_taxi.load.postgres import audit
-from nyc_taxi.load.postgres.audit import FailedRun
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.locks import with_lock_timeout
 from nyc_taxi.load.postgres.tables import ensure_schema
@@ -24,7 +23,7 @@ LONGEST_ERROR = 1_500
 class Failure:
     """One failed block of one pipeline run."""
 
-    row: FailedRun
+    row: audit.FailedRun
     about: str
     """Service, month and origin, as a run names itself; the variables as they are where they make no sense."""
     error: str
@@ -51,7 +50,7 @@ def describe(error: BaseException, block: str, variables: Mapping[str, object]) 
         about = f"{service} {month}" + (f" ({origin})" if origin else "")
     else:
         about = " ".join(f"{name}={variables[name]}" for name in ("service", "month", "origin") if name in variables)
-    row = FailedRun(
+    row = audit.FailedRun(
         pipeline=str(variables["pipeline_uuid"]),
         block=block,
         run_id=str(variables["pipeline_run_id"]),

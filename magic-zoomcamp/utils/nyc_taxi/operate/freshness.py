@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from nyc_taxi.extract import published as published_module
+from nyc_taxi.extract.published import find_published
 from nyc_taxi.load.postgres import audit
-from nyc_taxi.load.postgres import month as postgres
-from nyc_taxi.load.postgres.audit import LastLoad
 from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.month import measure_month
 from nyc_taxi.manifest import sums_agree
 from nyc_taxi.run import RunContext, is_forced, run_context
 from nyc_taxi.settings import Settings
@@ -36,12 +35,12 @@ def _judge(variables: Mapping[str, object], settings: Settings | None) -> tuple[
     last = _last_load(run, target)
     if last is None:
         return True, f"{run}, of which {target} has no load"
-    published = published_module.find(run)
+    published = find_published(run)
     if not published.etag or (last.url, last.etag) != (published.url, published.etag):
         return True, f"{published.url} is another version than that of the last load"
     if last.rules != run.rules:
         return True, f"{run}, which was last loaded by the rules {', '.join(last.rules) or 'none'}"
-    rows, rejected, sums = postgres.measure_month(run.service, run.month, run.settings.postgres)
+    rows, rejected, sums = measure_month(run.service, run.month, run.settings.postgres)
     if (rows, rejected) != (last.rows_accepted, last.rows_rejected) or not sums_agree(sums, last.sums):
         loaded = f"the {last.rows_accepted:,} and {last.rows_rejected:,} that were loaded, or other sums"
         return True, f"{run}, of which {target} has {rows:,} rows and {rejected:,} rejected ones, not {loaded}"
@@ -49,7 +48,7 @@ def _judge(variables: Mapping[str, object], settings: Settings | None) -> tuple[
     return False, f"{published.url} is unchanged (ETag {published.etag}), and {held}; force loads it again"
 
 
-def _last_load(run: RunContext, target: str) -> LastLoad | None:
-    postgres_settings = run.settings.postgres
-    with connect(postgres_settings) as connection, connection.cursor() as cursor:
-        return audit.last_load(cursor, postgres_settings.schema, target, run.service, run.month)
+def _last_load(run: RunContext, target: str) -> audit.LastLoad | None:
+    postgres = run.settings.postgres
+    with connect(postgres) as connection, connection.cursor() as cursor:
+        return audit.last_load(cursor, postgres.schema, target, run.service, run.month)

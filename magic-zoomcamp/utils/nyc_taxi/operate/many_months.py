@@ -11,8 +11,8 @@ from nyc_taxi.catalog.services import SERVICES
 from nyc_taxi.errors import CountsDisagree, UnknownName, not_one_of
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.load.postgres.month import check_month, replace_month
-from nyc_taxi.months import Month, month_range
-from nyc_taxi.run import RunContext, run_context, service_and_month
+from nyc_taxi.months import month_range
+from nyc_taxi.run import RunContext, month_in, names_of, run_context, service_and_month
 from nyc_taxi.settings import Settings
 from nyc_taxi.transform.rules import apply_rules
 
@@ -52,13 +52,11 @@ def choose_months(variables: Mapping[str, object], settings: Settings | None = N
     """
     settings = settings or Settings.from_environment()
     _refuse_executor(settings)
-    value = variables.get("services")
-    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else _text(value).split(",")
-    services = list(dict.fromkeys(_text(name) for name in listed if _text(name)))
+    services = list(dict.fromkeys(names_of(variables.get("services"))))
     if not services:
         raise UnknownName(f"no services: name some of {', '.join(SERVICES)}, with commas")
-    first = _month(variables, "from") or service_and_month({**variables, "service": services[0]})[1]
-    last = _month(variables, "to") or first
+    first = month_in(variables, "from") or service_and_month({**variables, "service": services[0]})[1]
+    last = month_in(variables, "to") or first
     if last < first:
         raise UnknownName(f"from {first} is after to {last}: both are included, the earlier one comes first")
     return [
@@ -119,15 +117,3 @@ def _refuse_executor(settings: Settings) -> None:
             f"REMOTE_VARIABLES_DIR {settings.shared_outputs!r} is no bucket's folder such as gs://my-bucket/mage: "
             f"without one, the jobs of LOAD_MONTH_EXECUTOR={settings.executor} cannot read which month is theirs"
         )
-
-
-def _text(value: object) -> str:
-    return str(value).strip() if value is not None else ""
-
-
-def _month(variables: Mapping[str, object], name: str) -> Month | None:
-    text = _text(variables.get(name))
-    try:
-        return Month.parse(text) if text else None
-    except ValueError as error:
-        raise UnknownName(f"{name}: {error}") from None

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import DownloadFailed, NotPublished, TargetUnavailable
-from nyc_taxi.extract import published as published_module
+from nyc_taxi.extract.published import find_published
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext, longest_wait, run_context, service_and_month
 from nyc_taxi.settings import GoogleSettings, Settings
@@ -43,7 +43,7 @@ def wait_until_in_lake(
 
     With wait_hours it must also be of the version that the origin publishes now, so that a scheduled run follows
     the run of api_to_gcs for the same month; without, whatever is there is meant. Raises UnknownName, NotPublished when
-    it has not come in that time, NotATripFile as bucket.find_month, TargetUnavailable and DownloadFailed when bucket or
+    it has not come in that time, NotATripFile as find_month does, TargetUnavailable and DownloadFailed when bucket or
     origin do not answer.
     """
     longest = longest_wait(variables)
@@ -55,21 +55,21 @@ def wait_until_in_lake(
 
 
 def _look_at_origin(run: RunContext) -> None:
-    published = published_module.find(run)
+    published = find_published(run)
     print(f"{published.url} is published", flush=True)
 
 
 def _find_any_version(service: Service, month: Month, google: GoogleSettings) -> None:
-    from nyc_taxi.load.bucket import month as bucket
+    from nyc_taxi.load.bucket.month import find_month
 
-    print(f"{bucket.find_month(service, month, google).path} is there", flush=True)
+    print(f"{find_month(service, month, google).path} is there", flush=True)
 
 
 def _look_for_version(run: RunContext) -> None:
-    from nyc_taxi.load.bucket import month as bucket
+    from nyc_taxi.load.bucket.month import find_month
 
-    published = published_module.find(run)
-    found = bucket.find_month(run.service, run.month, run.settings.google)
+    published = find_published(run)
+    found = find_month(run.service, run.month, run.settings.google)
     if (found.url, found.etag) != (published.url, published.etag):
         raise NotPublished(
             f"{found.path} is of another version than {published.url} has now ({found.etag}, not {published.etag}): "

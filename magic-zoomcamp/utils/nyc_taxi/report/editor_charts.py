@@ -58,7 +58,7 @@ def payment_types(manifest: object) -> pd.DataFrame:
 
 
 def rejected_rows(manifest: object) -> pd.DataFrame:
-    """Rows that were set aside: `reason`, `rows`."""
+    """Rejected rows: `reason`, `rows`."""
     return _drawn(manifest, lambda file: list(file.rejected.items()), ["reason", "rows"])
 
 

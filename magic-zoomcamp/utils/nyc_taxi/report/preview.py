@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nyc_taxi.load.bucket.parquet import accepted
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.settings import GoogleSettings, Settings
+from nyc_taxi.transform.rules import accepted
 
 ROWS = 10
 CHUNK_BYTES = 64 << 10

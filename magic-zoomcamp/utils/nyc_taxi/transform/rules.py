@@ -6,17 +6,22 @@ split while they stream out to a target; what a run decides here are the numbers
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from nyc_taxi.catalog.columns import TEXT, WHOLE
 from nyc_taxi.errors import NotATripFile, UnknownName, not_one_of
 from nyc_taxi.manifest import Manifest, StagedFile
 
 Reasons: TypeAlias = pa.StringArray
+
+REJECTED_COLUMNS = {"reason": TEXT, "source_row": WHOLE, "source_text": TEXT}
+"""Why a row was rejected and, for one that could not be parsed, its place in the trip file and its text."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,15 @@ def columns_of(rules: Sequence[str]) -> list[str]:
     return [rule_named(name).column for name in rules]
 
 
-def reasons(batch: pa.RecordBatch, rules: Sequence[str]) -> Reasons | None:
+def reasons_to_reject(batch: pa.RecordBatch, rules: Sequence[str]) -> Reasons | None:
     """One reason per row, null where every rule passes; None without rules. The first failing rule names it."""
     found = [rule.reasons(batch[rule.column]) for rule in map(rule_named, rules)]
     return pc.coalesce(*found) if found else None
 
 
-def split(batch: pa.RecordBatch, rules: Sequence[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+def split_by_rules(batch: pa.RecordBatch, rules: Sequence[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Accepted rows, and rejected rows with a last column `reason`."""
-    why = reasons(batch, rules)
+    why = reasons_to_reject(batch, rules)
     if why is None or why.null_count == len(why):
         why = pa.nulls(len(batch), pa.string()) if why is None else why
         return batch, batch.slice(0, 0).append_column("reason", why.slice(0, 0))
@@ -75,7 +80,20 @@ def split(batch: pa.RecordBatch, rules: Sequence[str]) -> tuple[pa.RecordBatch, 
     return batch.filter(passes), batch.append_column("reason", why).filter(pc.invert(passes))
 
 
-def count(
+def accepted(file: StagedFile) -> Iterator[pa.RecordBatch]:
+    """Stream the rows that pass the file's rules."""
+    return (passed for batch in file.batches() if len(passed := split_by_rules(batch, file.rules)[0]))
+
+
+def malformed(file: StagedFile) -> list[pa.RecordBatch]:
+    """The rows that could not be parsed, in the columns of REJECTED_COLUMNS."""
+    if not file.malformed_path:
+        return []
+    table = pq.read_table(file.malformed_path).rename_columns(["source_row", "source_text", "reason"])
+    return table.to_batches()  # type: ignore[no-any-return]
+
+
+def count_by_rules(
     batches: Iterable[pa.RecordBatch], rules: Sequence[str], measures: Sequence[str]
 ) -> tuple[int, Counter[str], dict[str, float]]:
     """
@@ -89,7 +107,7 @@ def count(
     accepted, rejected = 0, Counter[str]()
     sums = dict.fromkeys(measures, 0.0)
     for batch in batches:
-        why = reasons(batch, rules)
+        why = reasons_to_reject(batch, rules)
         kept = batch if why is None or why.null_count == len(why) else batch.filter(pc.is_null(why))
         accepted += len(kept)
         if why is not None and len(kept) < len(batch):
@@ -111,7 +129,7 @@ def apply_rules(manifest: Manifest, rules: Sequence[str]) -> Manifest:
 def _judged(file: StagedFile, rules: tuple[str, ...]) -> StagedFile:
     measures = file.service.measures
     needed = list(dict.fromkeys([*columns_of(rules), *measures]))
-    accepted, rejected, sums = count(file.batches(needed), rules, measures)
+    accepted, rejected, sums = count_by_rules(file.batches(needed), rules, measures)
     judged = replace(file, rules=rules, rows_accepted=accepted, rejected={**rejected, **file.malformed}, sums=sums)
     judged.check_conservation()
     if not accepted:
@@ -119,5 +137,5 @@ def _judged(file: StagedFile, rules: tuple[str, ...]) -> StagedFile:
             f"{file.url}: no row of {file.rows_read:,} passes {', '.join(rules)}: check the rules; nothing was loaded"
         )
     for reason, rows in judged.rejected.items():
-        print(f"{file.service_name} {file.month}: {rows:,} of {file.rows_read:,} rows set aside: {reason}", flush=True)
+        print(f"{file.service_name} {file.month}: {rows:,} of {file.rows_read:,} rows rejected: {reason}", flush=True)
     return judged

@@ -17,11 +17,16 @@ from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
 from nyc_taxi.catalog.services import GREEN, SERVICES, YELLOW, Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, TargetUnavailable
-from nyc_taxi.load import google as google_clients
-from nyc_taxi.load.bigquery import month as warehouse
-from nyc_taxi.load.bigquery import tables as warehouse_tables
-from nyc_taxi.load.bigquery.month import StagedMonth
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bigquery.month import (
+    StagedMonth,
+    check_month,
+    drop_staging,
+    measure_month,
+    planned_bytes,
+    stage_month,
+)
+from nyc_taxi.load.bigquery.tables import ensure_table, table_of
+from nyc_taxi.load.bucket.month import find_month, month_object, replace_month
 from nyc_taxi.load.google import bigquery_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
@@ -55,16 +60,16 @@ def google(google: GoogleSettings) -> GoogleSettings:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute of patience becomes two seconds."""
-    monkeypatch.setattr(google_clients, "RETRY_SECONDS", 2.0)
-    monkeypatch.setattr(warehouse, "CLEAN_UP_SECONDS", 1.0)
-    for module in (warehouse, warehouse_tables):
-        monkeypatch.setattr(module, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 2.0)
+    monkeypatch.setattr("nyc_taxi.load.bigquery.month.CLEAN_UP_SECONDS", 1.0)
+    for module in ("month", "tables"):
+        monkeypatch.setattr(f"nyc_taxi.load.bigquery.{module}.REQUEST_SECONDS", 1.0)
 
 
 def in_lake(file: StagedFile, google: GoogleSettings) -> StagedFile:
     """The month written to the lake and found there."""
-    bucket.replace_month(file, google)
-    return bucket.find_month(file.service, file.month, google)
+    replace_month(file, google)
+    return find_month(file.service, file.month, google)
 
 
 def merge_statement(staged: StagedMonth) -> str:
@@ -74,10 +79,10 @@ def merge_statement(staged: StagedMonth) -> str:
 
 def load(file: StagedFile, google: GoogleSettings) -> StagedMonth:
     """What the pipeline does with a month of the lake, without Mage."""
-    staged = warehouse.stage_month(file, google)
+    staged = stage_month(file, google)
     query(google, merge_statement(staged))
-    warehouse.drop_staging(staged, google)
-    warehouse.check_month(file, google)
+    drop_staging(staged, google)
+    check_month(file, google)
     return staged
 
 
@@ -116,7 +121,7 @@ def test_a_table_has_the_columns_partitions_clusters_and_descriptions_of_its_ser
     service: Service, google: GoogleSettings
 ) -> None:
     client = bigquery_client(google)
-    warehouse_tables.ensure_table(service, client, google)
+    ensure_table(service, client, google)
     table = client.get_table(name_of(google, service))
     assert [field.name for field in table.schema] == [column.name.lower() for column in service.columns] + [
         "file_month"
@@ -136,7 +141,7 @@ def test_a_table_has_the_columns_partitions_clusters_and_descriptions_of_its_ser
 def test_a_table_that_lacks_columns_gets_them_and_keeps_its_rows(made: Months, google: GoogleSettings) -> None:
     january = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
     client = bigquery_client(google)
-    old = warehouse_tables.table_of(YELLOW, client, google)
+    old = table_of(YELLOW, client, google)
     old.schema = [field for field in old.schema if field.name not in ("cbd_congestion_fee", "request_source")]
     client.create_table(old)
     query(google, f"INSERT INTO `{name_of(google)}` (vendorid, file_month) VALUES (1, DATE '2020-12-01')")
@@ -153,15 +158,15 @@ def test_a_table_that_something_else_made_is_left_alone(made: Months, google: Go
     client = bigquery_client(google)
     client.create_table(bigquery.Table(name_of(google), schema=[bigquery.SchemaField("vendorid", "INTEGER")]))
     with pytest.raises(TargetUnavailable, match="yellow_cab_data is not partitioned by file_month: this project did"):
-        warehouse.stage_month(january, google)
+        stage_month(january, google)
     client.delete_table(name_of(google))
-    other = warehouse_tables.table_of(YELLOW, client, google)
+    other = table_of(YELLOW, client, google)
     other.schema = [
         bigquery.SchemaField(field.name, "STRING") if field.name == "vendorid" else field for field in other.schema
     ]
     client.create_table(other)
     with pytest.raises(TargetUnavailable, match="yellow_cab_data has other types in vendorid: this project did not"):
-        warehouse.stage_month(january, google)
+        stage_month(january, google)
     assert tables(google) == ["yellow_cab_data"]
 
 
@@ -172,30 +177,30 @@ def test_a_table_that_another_run_makes_first_is_used(google: GoogleSettings, mo
     def not_yet_there(*args: object, **kwargs: object) -> bigquery.Table:
         sought.append(args)
         if len(sought) == 1:
-            warehouse_tables.ensure_table(YELLOW, other, google)
+            ensure_table(YELLOW, other, google)
             raise NotFound("Not found: Table")  # type: ignore[no-untyped-call]
         return found(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client, "get_table", not_yet_there)
-    assert len(warehouse_tables.ensure_table(YELLOW, client, google).schema) == len(YELLOW.columns) + 1
+    assert len(ensure_table(YELLOW, client, google).schema) == len(YELLOW.columns) + 1
     assert len(sought) == 2
     assert tables(google) == ["yellow_cab_data"]
 
 
 def test_columns_that_another_run_adds_first_are_used(google: GoogleSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     client, other = bigquery_client(google), bigquery_client(google)
-    old = warehouse_tables.table_of(YELLOW, client, google)
+    old = table_of(YELLOW, client, google)
     old.schema = [field for field in old.schema if field.name != "request_source"]
     client.create_table(old)
     update, updates = client.update_table, []
 
     def overtaken(*args: object, **kwargs: object) -> bigquery.Table:
         updates.append(args)
-        warehouse_tables.ensure_table(YELLOW, other, google)
+        ensure_table(YELLOW, other, google)
         return update(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client, "update_table", overtaken)
-    assert len(warehouse_tables.ensure_table(YELLOW, client, google).schema) == len(YELLOW.columns) + 1
+    assert len(ensure_table(YELLOW, client, google).schema) == len(YELLOW.columns) + 1
     assert len(updates) == 1
 
 
@@ -232,7 +237,7 @@ def test_every_value_arrives_as_it_is_in_the_lake(service: Service, made: Months
     names = [column.name for column in service.columns]
     lists = ", ".join(name.lower() for name in names)
     loaded = query(google, f"SELECT {lists} FROM `{name_of(google, service)}`")
-    parquet = get(google, bucket.month_object(service, file.month))
+    parquet = get(google, month_object(service, file.month))
     written = pq.read_table(io.BytesIO(parquet)).select(names).to_pylist()
     # By their text: rows have nulls, which do not sort.
     assert sorted(map(str, loaded)) == sorted(str(tuple(row.values())) for row in written)
@@ -249,11 +254,11 @@ def test_eras_of_one_service_share_one_table_with_one_type_per_column(made: Mont
     schema = bigquery_client(google).get_table(name_of(google)).schema
     assert len({field.name.lower() for field in schema}) == len(schema) == len(YELLOW.columns) + 1
     for file in files:
-        warehouse.check_month(file, google)
+        check_month(file, google)
 
 
 def test_what_the_sql_needs_survives_a_frame(made: Months, google: GoogleSettings) -> None:
-    staged = warehouse.stage_month(in_lake(made.judged("green", "2020-10", "dtc", 1_000), google), google)
+    staged = stage_month(in_lake(made.judged("green", "2020-10", "dtc", 1_000), google), google)
     assert StagedMonth.of_frame(staged.to_frame()) == staged
     assert staged.target == name_of(google, GREEN)
     assert re.fullmatch(re.escape(staged.target) + r"_staging_2020_10_[0-9a-f]{12}", staged.staging)
@@ -262,18 +267,18 @@ def test_what_the_sql_needs_survives_a_frame(made: Months, google: GoogleSetting
     assert staged.columns.endswith(", request_source, file_month")
     staging = bigquery_client(google).get_table(staged.staging)
     assert [field.name for field in staging.schema] == GREEN.schema.names
-    warehouse.drop_staging(staged, google)
-    warehouse.drop_staging(staged, google)
+    drop_staging(staged, google)
+    drop_staging(staged, google)
     assert tables(google) == ["green_cab_data"]
 
 
 def test_no_row_passes_through_this_process_and_staging_expires(made: Months, google: GoogleSettings) -> None:
     # Counted on the only two lines to the services: every byte of every request and answer.
-    made_up = made.judged("yellow", "2021-03", "dtc", 200_000)
-    size = len(get_object(in_lake(made_up, google), google))
+    synthetic = made.judged("yellow", "2021-03", "dtc", 200_000)
+    size = len(get_object(in_lake(synthetic, google), google))
     with Line(google.storage_emulator) as storage, Line(google.bigquery_emulator) as tables_line:
         watched = replace(google, storage_emulator=storage.url, bigquery_emulator=tables_line.url)
-        file = bucket.find_month(YELLOW, Month(2021, 3), watched)
+        file = find_month(YELLOW, Month(2021, 3), watched)
         started = time.time()
         load(file, watched)
         passed = storage.up + storage.down + tables_line.up + tables_line.down
@@ -336,7 +341,7 @@ def test_an_object_that_bigquery_cannot_load_leaves_the_old_month_and_no_staging
     if content:
         put(google, "bad.parquet", content(get_object(january, google)))
     with pytest.raises(NotATripFile) as refused:
-        warehouse.stage_month(bad, google)
+        stage_month(bad, google)
     text = str(refused.value)
     assert text.startswith(f"{bad.path}: BigQuery cannot load it as yellow trips, and left the month as it was; ")
     assert "api_to_gcs for yellow 2021-01" in text
@@ -350,7 +355,7 @@ def test_another_services_object_is_refused(made: Months, google: GoogleSettings
     yellow = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
     green = in_lake(made.judged("green", "2021-01", "dtc", 2_000), google)
     with pytest.raises(NotATripFile, match="BigQuery cannot load it as yellow trips"):
-        warehouse.stage_month(replace(yellow, path=green.path), google)
+        stage_month(replace(yellow, path=green.path), google)
     assert tables(google) == ["yellow_cab_data"]
 
 
@@ -359,7 +364,7 @@ def test_an_object_with_other_rows_than_the_manifest_replaces_nothing(made: Mont
     load(january, google)
     other = in_lake(made.judged("yellow", "2021-01", "dtc", 1_000, seed=2), google)
     with pytest.raises(CountsDisagree) as refused:
-        warehouse.stage_month(january, google)
+        stage_month(january, google)
     assert f"{january.rows_accepted:,} rows" in str(refused.value)
     assert f"BigQuery read {other.rows_accepted:,} rows: the object changed meanwhile or is" in str(refused.value)
     assert rows_by_month(google) == {JANUARY: january.rows_accepted}
@@ -374,8 +379,8 @@ def test_an_object_with_other_sums_than_the_manifest_replaces_nothing(made: Mont
     nulled = table.set_column(table.schema.get_field_index("total_amount"), "total_amount", fares)
     put(google, "nulled.parquet", parquet_of(nulled))
     with pytest.raises(CountsDisagree, match=r"'total_amount': 0\.0}: the object changed meanwhile or is damaged"):
-        warehouse.stage_month(replace(january, path=f"gs://{google.bucket}/nulled.parquet"), google)
-    warehouse.check_month(january, google)
+        stage_month(replace(january, path=f"gs://{google.bucket}/nulled.parquet"), google)
+    check_month(january, google)
     assert tables(google) == ["yellow_cab_data"]
 
 
@@ -384,12 +389,12 @@ def test_a_month_changed_by_hand_is_found_out(made: Months, google: GoogleSettin
     load(january, google)
     query(google, f"UPDATE `{name_of(google)}` SET total_amount = total_amount + 1 WHERE file_month = '2021-01-01'")
     with pytest.raises(CountsDisagree, match="another run replaced the month, or rows were changed by hand"):
-        warehouse.check_month(january, google)
+        check_month(january, google)
     load(january, google)
     query(google, f"INSERT INTO `{name_of(google)}` (vendorid, file_month) VALUES (1, DATE '2021-01-01')")
     rows = january.rows_accepted
     with pytest.raises(CountsDisagree, match=f"the manifest has {rows:,} rows .* BigQuery {rows + 1:,} and"):
-        warehouse.check_month(january, google)
+        check_month(january, google)
 
 
 # --- the statement
@@ -407,7 +412,7 @@ def test_a_statement_that_fails_leaves_the_old_month(good: str, bad: str, made: 
     january = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
     load(january, google)
     before = fingerprint(google, JANUARY)
-    staged = warehouse.stage_month(in_lake(made.judged("yellow", "2021-01", "dtc", 900, seed=3), google), google)
+    staged = stage_month(in_lake(made.judged("yellow", "2021-01", "dtc", 900, seed=3), google), google)
     statement = merge_statement(staged)
     assert good in statement
     with pytest.raises(GoogleAPIError):
@@ -422,7 +427,7 @@ def test_months_loaded_at_once_do_not_disturb_each_other(made: Months, google: G
         in_lake(made.judged("yellow", f"2021-{number:02d}", "dtc", 1_000 + number), google) for number in range(1, 6)
     ]
     # The emulator cannot be asked for a table while it makes it.
-    warehouse_tables.ensure_table(YELLOW, bigquery_client(google), google)
+    ensure_table(YELLOW, bigquery_client(google), google)
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda file: load(file, google), files))
     assert rows_by_month(google) == {f"{file.month}-01": file.rows_accepted for file in files}
@@ -431,10 +436,10 @@ def test_months_loaded_at_once_do_not_disturb_each_other(made: Months, google: G
 
 def test_one_month_loaded_by_many_at_once_is_there_once(made: Months, google: GoogleSettings) -> None:
     january = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
-    warehouse_tables.ensure_table(YELLOW, bigquery_client(google), google)
+    ensure_table(YELLOW, bigquery_client(google), google)
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda _: load(january, google), range(5)))
-    warehouse.check_month(january, google)
+    check_month(january, google)
     assert rows_by_month(google) == {JANUARY: january.rows_accepted}
     assert tables(google) == ["yellow_cab_data"]
 
@@ -513,12 +518,12 @@ def test_a_refusal_is_one_line_that_says_what_to_do(
         stubbed = replace(google, bigquery_emulator=url)
         staged = StagedMonth(name_of(google), f"{name_of(google)}_staging", JANUARY, "vendorid")
         calls: list[Callable[[], object]] = [
-            lambda: warehouse.stage_month(file, stubbed),
-            lambda: warehouse.check_month(file, stubbed),
-            lambda: warehouse.planned_bytes("SELECT 1", stubbed),
+            lambda: stage_month(file, stubbed),
+            lambda: check_month(file, stubbed),
+            lambda: planned_bytes("SELECT 1", stubbed),
         ]
         if status != 404:  # that what is to be removed is not there is no error
-            calls.append(lambda: warehouse.drop_staging(staged, stubbed))
+            calls.append(lambda: drop_staging(staged, stubbed))
         for call in calls:
             with pytest.raises(TargetUnavailable) as refused:
                 call()
@@ -531,14 +536,14 @@ def test_a_refusal_is_one_line_that_says_what_to_do(
 
 def test_a_month_of_a_table_that_is_not_there_says_so(google: GoogleSettings) -> None:
     with pytest.raises(TargetUnavailable, match=r"no such table in data set .* load a month"):
-        warehouse.measure_month(YELLOW, Month(2021, 1), google)
+        measure_month(YELLOW, Month(2021, 1), google)
 
 
 def test_credentials_that_point_nowhere_are_named(made: Months, google: GoogleSettings) -> None:
     file = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
     lost = replace(google, bigquery_emulator="", credentials="/nowhere/key.json")
     with pytest.raises(TargetUnavailable, match=r"GOOGLE_APPLICATION_CREDENTIALS /nowhere/key\.json does not exist"):
-        warehouse.stage_month(file, lost)
+        stage_month(file, lost)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -546,7 +551,7 @@ def test_a_server_that_is_not_there_is_given_up_in_time(made: Months, google: Go
     file = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
     started = time.monotonic()
     with pytest.raises(TargetUnavailable, match="it does not answer: check the network, or start the emulators"):
-        warehouse.stage_month(file, replace(google, bigquery_emulator=f"http://{HOST}:9"))
+        stage_month(file, replace(google, bigquery_emulator=f"http://{HOST}:9"))
     assert time.monotonic() - started < 6
 
 
@@ -565,13 +570,13 @@ def test_a_server_that_stops_in_the_middle_is_given_up_in_time(
     load(january, google)
     before = fingerprint(google, JANUARY)
     with Line(google.bigquery_emulator) as whole:
-        warehouse.drop_staging(warehouse.stage_month(january, replace(google, bigquery_emulator=whole.url)), google)
+        drop_staging(stage_month(january, replace(google, bigquery_emulator=whole.url)), google)
     with Line(google.bigquery_emulator, hold_after=int(share * whole.up)) as line:
         if not silent:
             threading.Thread(target=break_when_held, args=(line,), daemon=True).start()
         started = time.monotonic()
         with pytest.raises(TargetUnavailable, match="it does not answer: check the network"):
-            warehouse.stage_month(january, replace(google, bigquery_emulator=line.url))
+            stage_month(january, replace(google, bigquery_emulator=line.url))
         took = time.monotonic() - started
     print(f"given up after {took:.1f} s at {line.up:,} of {whole.up:,} bytes")
     assert took < 8
@@ -583,11 +588,11 @@ def test_a_server_that_stops_in_the_middle_is_given_up_in_time(
 
 
 def test_the_plan_of_a_query_on_the_stand_in_is_zero_and_a_bad_query_is_refused(google: GoogleSettings) -> None:
-    warehouse_tables.ensure_table(YELLOW, bigquery_client(google), google)
-    assert warehouse.planned_bytes(f"SELECT COUNT(*) FROM `{name_of(google)}`", google) == 0
-    assert warehouse.planned_bytes("SELECT COUNT(*) FROM yellow_cab_data", google) == 0
+    ensure_table(YELLOW, bigquery_client(google), google)
+    assert planned_bytes(f"SELECT COUNT(*) FROM `{name_of(google)}`", google) == 0
+    assert planned_bytes("SELECT COUNT(*) FROM yellow_cab_data", google) == 0
     with pytest.raises(TargetUnavailable, match="it was refused"):
-        warehouse.planned_bytes("SELCT 1", google)
+        planned_bytes("SELCT 1", google)
 
 
 def test_the_plan_of_a_query_is_what_bigquery_says(google: GoogleSettings) -> None:
@@ -599,7 +604,7 @@ def test_the_plan_of_a_query_is_what_bigquery_says(google: GoogleSettings) -> No
     with HTTPServer(host=HOST) as server:
         server.expect_request(re.compile(".*/jobs"), method="POST").respond_with_handler(plan)
         stubbed = replace(google, bigquery_emulator=f"http://{HOST}:{server.port}")
-        assert warehouse.planned_bytes("SELECT 1 FROM yellow_cab_data", stubbed) == 123_456_789
+        assert planned_bytes("SELECT 1 FROM yellow_cab_data", stubbed) == 123_456_789
     [(asked, _)] = server.log
     configuration = json.loads(asked.data)["configuration"]
     assert configuration["dryRun"] is True

@@ -24,12 +24,12 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from google.cloud.storage import Bucket
 from nyc_taxi.extract.staging import stage_trip_file
-from nyc_taxi.load.bucket import days
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bucket.days import replace_month as replace_days
+from nyc_taxi.load.bucket.month import replace_month as replace_object
 from nyc_taxi.load.google import storage_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings, Settings
-from nyc_taxi.transform import rules as quality
+from nyc_taxi.transform.rules import apply_rules, count_by_rules
 from pytest_httpserver import HTTPServer
 
 from ops.paths import HOST, ROOT
@@ -62,7 +62,7 @@ class Months:
     def published(self, service: str, month: str, origin: str, rules: str = "") -> StagedFile:
         """The month as it is published now."""
         run = run_of(self.settings, service, month, origin, rules)
-        [file] = quality.apply_rules(stage_trip_file(run), run.rules).files
+        [file] = apply_rules(stage_trip_file(run), run.rules).files
         return file
 
 
@@ -82,7 +82,7 @@ def of_rows(file: StagedFile, rows: pa.Table, folder: Path) -> StagedFile:
     bare = replace(
         file, path=str(path), malformed_path="", malformed={}, rows_read=len(table), sha256=f"sha of {path.name}"
     )
-    accepted, rejected, sums = quality.count(bare.batches(), (), file.service.measures)
+    accepted, rejected, sums = count_by_rules(bare.batches(), (), file.service.measures)
     return replace(bare, rules=(), rows_accepted=accepted, rejected=dict(rejected), sums=sums)
 
 
@@ -267,7 +267,7 @@ def refusing(status: int, message: str, reason: str) -> Iterator[str]:
 
 
 class DoomedStore:
-    """A emulator of Cloud Storage of its own, to be killed; it comes back over the same data at the same address."""
+    """An emulator of Cloud Storage of its own, to be killed; it comes back over the same data at the same address."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -304,8 +304,8 @@ def start_run(file: StagedFile, google: GoogleSettings, what: str, folder: Path)
 
 
 WRITERS: dict[str, Callable[[StagedFile, GoogleSettings], Any]] = {
-    "month": bucket.replace_month,
-    "days": days.replace_month,
+    "month": replace_object,
+    "days": replace_days,
 }
 
 

@@ -18,11 +18,17 @@ import pytest
 from google.cloud.storage import Bucket
 from nyc_taxi.catalog.services import GREEN, SERVICES, YELLOW, Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, TargetUnavailable, UnknownName
-from nyc_taxi.load import google as google_clients
-from nyc_taxi.load.bucket import days as day_partitions
-from nyc_taxi.load.bucket import month as lake
 from nyc_taxi.load.bucket import objects
-from nyc_taxi.load.bucket.days import check_month, day_object, measure_month, replace_month, split_by_day
+from nyc_taxi.load.bucket.days import (
+    HELD_ROWS,
+    check_month,
+    day_object,
+    measure_month,
+    partition_column,
+    replace_month,
+    split_by_day,
+)
+from nyc_taxi.load.bucket.month import replace_month as replace_object
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
@@ -71,7 +77,7 @@ def course(real_trips: TripServer, tmp_path: Path) -> list[StagedFile]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     """A second in the place of the minute for which a request is repeated."""
-    monkeypatch.setattr(google_clients, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 1.0)
     return 1.0
 
 
@@ -87,7 +93,7 @@ def days_in(google: GoogleSettings, service: Service = YELLOW) -> dict[str, set[
 
 def all_rows(google: GoogleSettings, service: Service) -> pa.Table:
     """What a reader of Hive partitions sees of a service: all days of all months, with the day as a column."""
-    days = pa.schema([(day_partitions.partition_column(service), pa.date32())])
+    days = pa.schema([(partition_column(service), pa.date32())])
     return ds.dataset(
         f"{google.bucket}/trips_by_day/{service.name}",
         filesystem=file_system(google),
@@ -126,7 +132,7 @@ def with_pickups(months: Months, times: list[datetime | None], folder: Path) -> 
 )
 def test_the_folder_of_a_day_is_a_hive_partition(service: str, name: str) -> None:
     assert day_object(SERVICES[service], JANUARY, "2021-01-05") == name
-    column = day_partitions.partition_column(SERVICES[service])
+    column = partition_column(SERVICES[service])
     assert column not in SERVICES[service].schema.names  # it would be there twice
 
 
@@ -142,10 +148,10 @@ def test_the_days_hold_exactly_the_rows_of_the_month(
 ) -> None:
     kind = SERVICES[service]
     file = months.judged(service, "2021-01", origin, 20_000, rules=rules)
-    lake.replace_month(file, google)
+    replace_object(file, google)
     replace_month(file, google)
     found = all_rows(google, kind)
-    column = day_partitions.partition_column(kind)
+    column = partition_column(kind)
     assert found.schema.names == [*kind.schema.names, column]
     assert found[column].equals(found[kind.pickup].cast(pa.date32()))
     month = read(google, f"trips/{service}/{service}_tripdata_2021-01.parquet")
@@ -616,7 +622,7 @@ def test_splitting_shuffled_rows_needs_no_more_memory_than_what_is_held(tmp_path
     days = split_by_day(watched(), tmp_path, schema, "pickup", ["m0"])
     assert [day.day for day in days] == [date(2021, 1, 1) + timedelta(days=number) for number in range(31)]
     assert sum(day.rows for day in days) == sum(pq.read_metadata(day.path).num_rows for day in days) == rows
-    all_of_it, held = rows * 80, day_partitions.HELD_ROWS * 80
+    all_of_it, held = rows * 80, HELD_ROWS * 80
     # What waits, what two threads encode at the moment, and the edges of many small pieces.
     assert held < peak < 4 * held < all_of_it / 3
 

@@ -13,7 +13,6 @@ from google.api_core.retry import Retry
 from google.cloud.storage import Bucket
 from google.cloud.storage import blob as google_blob
 from nyc_taxi.errors import CountsDisagree
-from nyc_taxi.load import google as google_clients
 from nyc_taxi.load.bucket import objects
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder, tail, upload
 from nyc_taxi.settings import GoogleSettings
@@ -286,7 +285,7 @@ def test_an_object_that_another_run_wrote_since_it_was_listed_is_not_deleted(
 def test_cleaning_up_after_a_dead_line_is_tried_once(
     google: GoogleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(google_clients, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 1.0)
     news = files(tmp_path, **{f"d{number}": b"x" for number in range(40)})
     with Line(google.storage_emulator) as line:
         bucket = bucket_of(line.of(google))
@@ -317,7 +316,7 @@ def test_cleaning_up_after_a_dead_line_is_tried_once(
 # --- The scratch_folder
 
 
-def test_the_workshop_is_beside_the_staged_file_and_gone_at_the_end(tmp_path: Path) -> None:
+def test_the_scratch_folder_is_beside_the_staged_file_and_gone_at_the_end(tmp_path: Path) -> None:
     with scratch_folder(tmp_path / "staged.parquet") as folder:
         assert folder.parent == tmp_path / "exports"
         (folder / "deep").mkdir()
@@ -325,7 +324,7 @@ def test_the_workshop_is_beside_the_staged_file_and_gone_at_the_end(tmp_path: Pa
     assert list((tmp_path / "exports").iterdir()) == []
 
 
-def test_the_workshop_is_gone_after_an_error_too(tmp_path: Path) -> None:
+def test_the_scratch_folder_is_gone_after_an_error_too(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), scratch_folder(tmp_path / "staged.parquet") as folder:
         (folder / "missing").rename(folder / "file")
     assert list((tmp_path / "exports").iterdir()) == []

@@ -810,7 +810,7 @@ NOBODY_THERE = "nothing listens there: start the server (taxi up), or check POST
         ({"host": "[::1", "password": "not-the-p@ss/word"}, "there is no such host: check POSTGRES_HOST"),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_named_with_the_mend_and_without_the_password(
+def test_a_server_that_cannot_be_reached_is_named_with_what_to_do_and_without_the_password(
     settings: Settings, trips: TripServer, wrong: dict[str, Any], advice: str
 ) -> None:
     file = judged(settings, trips, "yellow", "2021-01", "dtc", 200)

@@ -20,11 +20,12 @@ from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.load.bucket.month import described
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder
-from nyc_taxi.load.bucket.parquet import Encoder, TripsWriter, accepted, free_unused
+from nyc_taxi.load.bucket.parquet import Encoder, TripsWriter, free_unused
 from nyc_taxi.load.google import bucket_of, google_errors
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
+from nyc_taxi.transform.rules import accepted
 
 NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 """Hive's name for the partition of rows without a value."""
@@ -65,7 +66,7 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
     """
     Replace the month's day objects: the days it no longer has go, other months' objects on the same days stay.
 
-    Raises as lake.replace_month does; whatever stops the upload leaves the old days.
+    Raises as replace_month of the whole month does; whatever stops the upload leaves the old days.
     """
     file.check_conservation()
     bucket = bucket_of(google)

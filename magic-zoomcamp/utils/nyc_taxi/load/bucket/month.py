@@ -24,9 +24,7 @@ from nyc_taxi.load.bucket.objects import NewObject, scratch_folder, tail, upload
 from nyc_taxi.load.bucket.parquet import (
     Encoder,
     TripsWriter,
-    accepted,
     free_unused,
-    malformed,
     measure_stream,
     rejected_schema,
     to_schema,
@@ -35,7 +33,7 @@ from nyc_taxi.load.google import REQUEST_SECONDS, bucket_of, google_errors, retr
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
-from nyc_taxi.transform import rules
+from nyc_taxi.transform.rules import accepted, malformed, split_by_rules
 
 MANIFEST_KEY = b"nyc_taxi.manifest"
 FOOTER_BYTES = 64 << 10
@@ -85,15 +83,15 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
     with google_errors(where, google), scratch_folder(file.staged) as folder:
         kept, rejected = _write_files(file, folder)
         about = described(file)
-        aside = bucket.blob(rejected_object(file.service, file.month))
+        rejected_blob = bucket.blob(rejected_object(file.service, file.month))
         if file.rows_rejected:
-            upload(bucket, NewObject(rejected, aside.name, about | {"rows": str(file.rows_rejected)}))
+            upload(bucket, NewObject(rejected, rejected_blob.name, about | {"rows": str(file.rows_rejected)}))
         upload(
             bucket, NewObject(kept, month_object(file.service, file.month), about | {"rows": str(file.rows_accepted)})
         )
-        if not file.rows_rejected and aside.exists(timeout=REQUEST_SECONDS, retry=retry()):
+        if not file.rows_rejected and rejected_blob.exists(timeout=REQUEST_SECONDS, retry=retry()):
             with suppress(NotFound):  # another run was faster
-                aside.delete(timeout=REQUEST_SECONDS, retry=retry())
+                rejected_blob.delete(timeout=REQUEST_SECONDS, retry=retry())
         print(f"{where}: {file.rows_accepted:,} rows, {kept.stat().st_size / 1e6:,.1f} MB", flush=True)
 
 
@@ -183,18 +181,18 @@ def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
     # Without what differs from machine to machine: the same month is the same bytes.
     row = replace(file, path="", malformed_path="").to_row()
     schema = file.service.schema.with_metadata({MANIFEST_KEY: json.dumps(row)})
-    aside = rejected_schema(file.service)
+    schema_rejected = rejected_schema(file.service)
     with ExitStack() as stack:
         encoder = stack.enter_context(Encoder(threads=1))  # one file's row groups follow each other
         kept = stack.enter_context(TripsWriter(folder / "kept.parquet", schema, file.service.measures, encoder))
-        rejected = stack.enter_context(TripsWriter(folder / "rejected.parquet", aside, (), encoder))
-        for passed, failed in (rules.split(batch, file.rules) for batch in file.batches()):
+        rejected = stack.enter_context(TripsWriter(folder / "rejected.parquet", schema_rejected, (), encoder))
+        for passed, failed in (split_by_rules(batch, file.rules) for batch in file.batches()):
             if len(passed):
                 kept.write(passed)
             if len(failed):
-                rejected.write(to_schema(failed, aside))
+                rejected.write(to_schema(failed, schema_rejected))
         for batch in malformed(file):
-            rejected.write(to_schema(batch, aside))
+            rejected.write(to_schema(batch, schema_rejected))
     if (kept.rows, rejected.rows) != (file.rows_accepted, file.rows_rejected) or not sums_agree(kept.sums, file.sums):
         raise CountsDisagree(
             f"{file.service_name} {file.month}: {file.rows_accepted:,} accepted and {file.rows_rejected:,} rejected "

@@ -80,9 +80,9 @@ def replace_set(bucket: Bucket, news: Sequence[NewObject], pattern: str, version
     """
     Make the objects that match the pattern exactly the new ones.
 
-    All are uploaded aside first; then the service itself copies them into place and the stale ones go: whatever stops
-    the upload leaves the old set. Two runs at once end as one of them, for each looks again after its last change, and
-    the last to look has found nothing but its own.
+    All are uploaded to a folder of their own first; then the service itself copies them into place and the stale ones
+    go: whatever stops the upload leaves the old set. Two runs at once end as one of them, for each looks again after
+    its last change, and the last to look has found nothing but its own.
 
     Args:
         bucket: where they are.
@@ -92,21 +92,21 @@ def replace_set(bucket: Bucket, news: Sequence[NewObject], pattern: str, version
 
     Raises CountsDisagree when another run keeps writing the same set.
     """
-    aside = f"{INCOMING}/{pattern.replace('*', '_')}"
-    _forget_abandoned(bucket, aside)
+    folder = f"{INCOMING}/{pattern.replace('*', '_')}"
+    _forget_abandoned(bucket, folder)
     incoming = [
-        NewObject(new.path, f"{aside}/{uuid.uuid4().hex}", {**new.metadata, "version": version}) for new in news
+        NewObject(new.path, f"{folder}/{uuid.uuid4().hex}", {**new.metadata, "version": version}) for new in news
     ]
-    aside_blobs = [bucket.blob(new.name) for new in incoming]
+    uploaded = [bucket.blob(new.name) for new in incoming]
     try:
         _at_once(lambda new: upload(bucket, new), incoming)
         _put_in_place(bucket, incoming, news, pattern, version)
     except BaseException:
         # Asked once only: the first error counts, and a service that is gone must not be waited for twice.
         with suppress(GoogleAPIError, RequestException):
-            _at_once(lambda blob: _remove(bucket, [blob], None), aside_blobs)
+            _at_once(lambda blob: _remove(bucket, [blob], None), uploaded)
         raise
-    _at_once(lambda blob: _remove(bucket, [blob], retry()), aside_blobs)
+    _at_once(lambda blob: _remove(bucket, [blob], retry()), uploaded)
 
 
 def tail(blob: Blob, size: int) -> bytes:

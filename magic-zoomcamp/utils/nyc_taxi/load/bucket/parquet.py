@@ -1,6 +1,6 @@
 """Trips to Parquet files and back: bounded memory, the same bytes for the same rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -11,10 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nyc_taxi.catalog.columns import TEXT, WHOLE
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.manifest import StagedFile
-from nyc_taxi.transform import rules
+from nyc_taxi.transform.rules import REJECTED_COLUMNS
 
 ROW_GROUP = 131_072
 """Some 20 MB of yellow trips: two of them are in memory, one that is encoded and one that is gathered."""
@@ -110,23 +108,9 @@ class TripsWriter:
             self._writer.close()
 
 
-def accepted(file: StagedFile) -> Iterator[pa.RecordBatch]:
-    """Stream the rows that pass the file's rules."""
-    return (kept for batch in file.batches() if len(kept := rules.split(batch, file.rules)[0]))
-
-
 def rejected_schema(service: Service) -> pa.Schema:
     """The canonical columns, why a row was rejected and, of one that could not be parsed, its place and its text."""
-    more = [("reason", TEXT), ("source_row", WHOLE), ("source_text", TEXT)]
-    return pa.schema([*service.schema, *(pa.field(name, kind) for name, kind in more)])
-
-
-def malformed(file: StagedFile) -> Iterable[pa.RecordBatch]:
-    """The rows that could not be parsed, as they are kept beside the rejected ones."""
-    if not file.malformed_path:
-        return []
-    table = pq.read_table(file.malformed_path).rename_columns(["source_row", "source_text", "reason"])
-    return table.to_batches()  # type: ignore[no-any-return]
+    return pa.schema([*service.schema, *(pa.field(name, kind) for name, kind in REJECTED_COLUMNS.items())])
 
 
 def to_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

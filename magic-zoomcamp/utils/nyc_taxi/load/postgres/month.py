@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.services import Service
@@ -22,7 +21,7 @@ from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import PostgresSettings
 from nyc_taxi.streams import Spool
-from nyc_taxi.transform import rules
+from nyc_taxi.transform.rules import malformed, split_by_rules
 
 
 def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
@@ -47,7 +46,7 @@ def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
         load = audit.Load(file, tables[0].full_name, time.monotonic() - started)
         audit.record(cursor, settings.schema, load)
         connection.commit()
-    said = f"{file.rows_accepted:,} rows in {load.seconds:.1f} s, {file.rows_rejected:,} set aside"
+    said = f"{file.rows_accepted:,} rows in {load.seconds:.1f} s, {file.rows_rejected:,} rejected"
     print(f"{load.target} {file.month}: {said}", flush=True)
     return load
 
@@ -96,7 +95,7 @@ def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> Non
     with Spool(file.staged.parent) as spool:
         rows = copy_batches(cursor, kept.new(file.month), _accepted(file, spool))
         rows_rejected = copy_batches(cursor, rejected.new(file.month), spool.batches())
-        rows_rejected += copy_batches(cursor, rejected.new(file.month), _malformed(file))
+        rows_rejected += copy_batches(cursor, rejected.new(file.month), iter(malformed(file)))
     if (rows, rows_rejected) != (file.rows_accepted, file.rows_rejected):
         raise CountsDisagree(
             f"{file.service_name} {file.month}: {file.rows_accepted:,} accepted and "
@@ -109,20 +108,13 @@ def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> Non
 
 
 def _accepted(file: StagedFile, spool: Spool) -> Iterator[pa.RecordBatch]:
-    """Stream the accepted rows, and lay the rejected ones aside. Columns that the month does not have are left out."""
+    """Stream the accepted rows, and spool the rejected ones. Columns that the month does not have are left out."""
     for batch in file.batches(list(file.columns)):
-        accepted, rejected = rules.split(batch, file.rules)
+        accepted, rejected = split_by_rules(batch, file.rules)
         if len(rejected):
             spool.add(rejected)
         if len(accepted):
             yield accepted
-
-
-def _malformed(file: StagedFile) -> Iterator[pa.RecordBatch]:
-    if file.malformed_path:
-        yield from (
-            pq.read_table(file.malformed_path).rename_columns(["source_row", "source_text", "reason"]).to_batches()
-        )
 
 
 def _swap(cursor: Cursor, month: Month, tables: Sequence[Table]) -> None:

@@ -9,6 +9,7 @@ from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
 from nyc_taxi.catalog.services import SERVICES, Service
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.months import Month
+from nyc_taxi.transform.rules import REJECTED_COLUMNS
 
 TYPES = {
     SMALL: "integer",
@@ -18,8 +19,6 @@ TYPES = {
     TIME: "timestamp",
     pa.date32(): "date",
 }
-REJECTED_COLUMNS = {"reason": TEXT, "source_row": WHOLE, "source_text": TEXT}
-"""Why a row was rejected and, for one that could not be parsed, its place in the trip file and its text."""
 
 
 @dataclass(frozen=True)
