@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 
 import psycopg2
 
+from bench.ours.variables import SERVICE
 from ops.paths import ROOT
 from ops.stack import google, postgres
 from ops.stack.google import GoogleServer
 from ops.stack.postgres import PostgresServer
 from ops.stack.trip_server import TripServer
 
-SERVICE = "yellow"
 GENERATE_SECONDS = 600
 FOREIGN = ("PG", "POSTGRES_", "TLC_", "MAGE_", "STAGING_", "GOOGLE_", "GCS_", "BIGQUERY_", "STORAGE_", "CLOUD_")
 """Variables of the caller that could change what is measured."""

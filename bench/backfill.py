@@ -13,8 +13,9 @@ from typing import Self
 import psutil
 from nyc_taxi.months import Month, month_range
 
-from bench.arena import SERVICE, Arena
+from bench.arena import Arena
 from bench.measure import CommandFailed
+from bench.ours.variables import SERVICE
 from bench.results import Target
 from ops.commands.backfill.plan import plan_backfill
 from ops.commands.backfill.runs import look, start
@@ -107,8 +108,14 @@ def sizes_mb(pid: int) -> list[float]:
     return [_size(process) / 1e6 for process in (parent, *parent.children(recursive=True))]
 
 
-def measure(given: Mapping[str, str], api: MageApi, pid: int) -> tuple[int, Figures]:
-    """Run a backfill on a server that does nothing else, to its end; its number in Mage, and what it took."""
+def measure(
+    given: Mapping[str, str], api: MageApi, pid: int, calm_seconds: float = CALM_SECONDS
+) -> tuple[int, Figures]:
+    """
+    Run a backfill on a server that does nothing else, to its end; its number in Mage, and what it took.
+
+    What is left of its memory is measured when its processes have ended, or after `calm_seconds`.
+    """
     plan = plan_backfill(given, Served(api))
     idle = sizes_mb(pid)
     began = time.monotonic()
@@ -116,7 +123,7 @@ def measure(given: Mapping[str, str], api: MageApi, pid: int) -> tuple[int, Figu
         number = start(plan, api)
         wait_until(lambda: look(number, api).ended, LIMIT_SECONDS, LOOK_SECONDS)
         seconds = time.monotonic() - began
-    wait_until(lambda: len(sizes_mb(pid)) <= len(idle), CALM_SECONDS, LOOK_SECONDS)
+    wait_until(lambda: len(sizes_mb(pid)) <= len(idle), calm_seconds, LOOK_SECONDS)
     now, after = look(number, api), sizes_mb(pid)
     completed = now.number("completed")
     return number, Figures(
@@ -136,7 +143,8 @@ def on_a_server(arena: Arena, quick: bool) -> Figures:
     given |= {"parallel": str(PARALLEL), "force": "true"}
     try:
         with MageServer(env, free_port(), project, folder / "mage.log", OWNER) as server:
-            _, figures = measure(given, MageApi(server.url, server.owner.email, server.owner.password), server.pid)
+            api = MageApi(server.url, server.owner.email, server.owner.password)
+            _, figures = measure(given, api, server.pid, 0 if quick else CALM_SECONDS)
     except (LocalStackError, MageApiError) as error:
         raise CommandFailed(str(error)) from None
     return figures

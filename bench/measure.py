@@ -1,5 +1,6 @@
 """Runs one command to its end: wall-clock seconds and peak memory of it and of everything it starts."""
 
+import json
 import os
 import resource
 import signal
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,14 @@ class Measured:
     output: str
     steps: dict[str, float] = field(default_factory=dict)
     """Seconds of each step, when the command tells them."""
+
+    def by_its_own_clock(self) -> "Measured":
+        """The same with the seconds and steps that the command told itself: JSON, in its last line."""
+        return replace(self, **json.loads(self.output.splitlines()[-1]))
+
+    def as_json(self) -> dict[str, object]:
+        """The figures, for a program."""
+        return asdict(self) | {"output": None}
 
 
 def run(command: list[str], environ: dict[str, str], folder: Path, limit_seconds: float) -> Measured:

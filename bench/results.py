@@ -1,10 +1,18 @@
-"""What was measured of one contestant, and the figures that must be reached."""
+"""What was measured of each contestant, side by side, and the figures that must be reached."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bench.measure import Measured
+
+WHOLE, AFTER_IMPORTS = "whole process", "after imports"
+"""What of a contestant is timed; after its imports, it tells its seconds itself."""
+
+
+class NotAvailable(RuntimeError):
+    """A contestant that cannot run on this machine; the message says why."""
 
 
 class Contestant(Protocol):
@@ -20,7 +28,10 @@ class Contestant(Protocol):
 
     @property
     def timed(self) -> str:
-        """Which part of it."""
+        """WHOLE or AFTER_IMPORTS."""
+
+
+C = TypeVar("C", bound=Contestant)
 
 
 @dataclass
@@ -53,6 +64,16 @@ class Result:
         """All processes together, in the worst run."""
         return max(run.tree_mb for run in self.runs)
 
+    def as_json(self) -> dict[str, object]:
+        """Everything measured, for a program."""
+        runs = [run.as_json() for run in self.runs]
+        about = {"what": self.peer.what, "timed": self.peer.timed, "not_available": self.missing}
+        return {**about, "rows": self.rows, "runs": runs}
+
+
+Results = Mapping[str, Result]
+"""By the contestant's name, in the order of the report."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -73,3 +94,49 @@ class Target:
         """One line of the report."""
         bound = f"{'at least' if self.at_least else 'at most'} {self.limit:g} {self.unit}"
         return f"  {self.what:<58} {self.figure:>8.2f}   {bound:<22} {'pass' if self.reached else 'FAIL'}"
+
+
+def in_turn(
+    contestants: Sequence[C], rounds: int, measure: Callable[[C], tuple[Measured, int]], say: Callable[[str], None]
+) -> dict[str, Result]:
+    """Every contestant once per round, in turn: what disturbs the machine for a while disturbs them all."""
+    results = {contestant.name: Result(contestant) for contestant in contestants}
+    for number in range(1, rounds + 1):
+        for contestant in contestants:
+            result = results[contestant.name]
+            if result.missing:
+                continue
+            try:
+                measured, result.rows = measure(contestant)
+            except NotAvailable as reason:
+                result.missing = str(reason)
+                continue
+            result.runs.append(measured)
+            say(f"round {number} of {rounds}: {contestant.name}, {result.rows:,} rows, {measured.seconds:.2f} s")
+    return results
+
+
+def table(results: Results, unit: str, peer_of: Callable[[str], str]) -> str:
+    """The results side by side; ratios are to the peer that `peer_of` names."""
+    ratio = f"x {unit}"
+    lines = [f"{'':<20}{'seconds':>9}{ratio:>8}{'best s':>9}{ratio:>8}{'peak MB':>9}{'tree MB':>9}{'rows':>12}  timed"]
+    for name, result in results.items():
+        if result.missing:
+            lines.append(f"{name:<20}  not available here: {result.missing}")
+            continue
+        peer = results[peer_of(name)]
+        lines.append(
+            f"{name:<20}{result.seconds:>9.2f}{result.seconds / peer.seconds:>8.2f}"
+            f"{result.best:>9.2f}{result.best / peer.best:>8.2f}"
+            f"{result.peak_mb:>9.0f}{result.tree_mb:>9.0f}{result.rows:>12,}  {result.peer.timed}"
+        )
+    return "\n".join(lines)
+
+
+def wrong_rows(results: Results, expected: int) -> list[str]:
+    """Contestants whose target does not hold the rows of the month."""
+    return [
+        f"{name} wrote {result.rows:,} rows, the month has {expected:,}"
+        for name, result in results.items()
+        if result.runs and (result.rows != expected or not expected)
+    ]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.results import Target
+from bench import database
+from bench.measure import Measured
+from bench.results import Result, Target, wrong_rows
 from ops.paths import ROOT
 
 
@@ -21,16 +23,16 @@ def test_every_contestant_loads_the_same_rows(tmp_path: Path) -> None:
     contestants = told["contestants"]
     assert set(contestants) == {"psql", "blocks", "mage run", "course"}
     [rows] = {contestant["rows"] for contestant in contestants.values()}
-    assert 170_000 < rows < 200_000
+    assert 17_000 < rows < 20_000
     assert all(contestant["runs"][0]["seconds"] > 0 for contestant in contestants.values())
-    cloud = told["cloud"]["usual"]
-    assert set(cloud["exporters"]) == {
-        *(f"month: {who}" for who in ("ours", "write_table", "course")),
-        *(f"days: {who}" for who in ("ours", "write_dataset", "course")),
+    exporters = told["cloud"]["usual"]
+    assert set(exporters) == {
+        *(f"month: {who}" for who in ("ours", "write_table")),
+        *(f"days: {who}" for who in ("ours", "write_dataset")),
         *(f"mage run: {who}" for who in ("ours", "course")),
     }
-    assert {exporter["rows"] for exporter in cloud["exporters"].values()} == {rows}
-    [moved] = cloud["warehouse"]
+    assert {exporter["rows"] for exporter in exporters.values()} == {rows}
+    [moved] = told["cloud"]["warehouse"]
     assert moved["rows"] == rows
     assert 1_000 < moved["bytes"] < 1_000_000
     assert set(moved["measured"]["steps"]) == {"load", "merge", "rest"}
@@ -44,3 +46,35 @@ def test_a_target_is_missed_on_its_wrong_side_only() -> None:
     assert not Target("at most", 1.21, 1.2, "x").reached
     assert Target("at least", 5.0, 5, "x", at_least=True).reached
     assert not Target("at least", 4.9, 5, "x", at_least=True).reached
+
+
+def measured(**seconds: float) -> dict[str, Result]:
+    """Results of one run each, of so many seconds and 10 rows."""
+    names = {loader.name.replace(" ", "_"): loader for loader in database.QUICK_LOADERS}
+    runs = {names[name]: Measured(taken, 1, 1, "") for name, taken in seconds.items()}
+    return {loader.name: Result(loader, [run], rows=10) for loader, run in runs.items()}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "mage_run", "course", "reached"),
+    [
+        (3.0, 5.2, 26.0, [True, True, True]),
+        (3.14, 5.2, 26.0, [True, True, True]),  # 0.785 x: within a twentieth of 0.75 x
+        (3.2, 5.2, 26.0, [False, True, True]),
+        (3.0, 5.3, 27.0, [True, False, True]),
+        (3.0, 5.2, 25.0, [True, True, False]),
+    ],
+)
+def test_the_first_half_is_judged_by_psql_and_by_the_course(
+    blocks: float, mage_run: float, course: float, reached: list[bool]
+) -> None:
+    results = measured(psql=4.0, blocks=blocks, mage_run=mage_run, course=course)
+    assert [target.reached for target in database.speed_targets(results)] == reached
+
+
+def test_rows_that_are_not_there_are_told() -> None:
+    results = measured(psql=4.0, blocks=3.0)
+    assert wrong_rows(results, 10) == []
+    results["blocks"].rows = 9
+    assert wrong_rows(results, 10) == ["blocks wrote 9 rows, the month has 10"]
+    assert len(wrong_rows(results, 0)) == 2

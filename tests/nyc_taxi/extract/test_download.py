@@ -1,81 +1,21 @@
-"""What the origin publishes is found, fetched whole and once, whatever the line does in between."""
+"""A trip file is fetched whole and once, whatever the line does in between."""
 
 import hashlib
 import re
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract.download import Downloaded, _forget_other_version, download
-from nyc_taxi.extract.published import find_published, trip_file_url
-from nyc_taxi.months import Month
-from nyc_taxi.run import RunContext, run_context
+from nyc_taxi.extract.download import _forget_other_version, download
+from nyc_taxi.extract.published import find_published
 from nyc_taxi.settings import Settings
 
-from ops.ports import free_port
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
 from tests.conftest import run_of, settings_for
 from tests.nyc_taxi.extract import bad_server
 from tests.nyc_taxi.extract.bad_server import Answer, BadServer
-
-ETAG = {"ETag": '"one"'}
-NAME = {"dtc": "/yellow/yellow_tripdata_2021-01.csv.gz", "tlc": "/yellow_tripdata_2021-01.parquet"}
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, noted instead of waited for."""
-    slept: list[float] = []
-    monkeypatch.setattr("nyc_taxi.extract.http.sleep", slept.append)
-    return slept
-
-
-@pytest.fixture(scope="module")
-def body(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A csv.gz trip file of some 100 kB."""
-    return generate("yellow", "2021-01", "dtc", 5_000, tmp_path_factory.mktemp("made")).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def parquet(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A Parquet trip file."""
-    return generate("yellow", "2021-01", "tlc", 500, tmp_path_factory.mktemp("made")).read_bytes()
-
-
-def run_at(url: str, origin: str = "dtc", month: str = "2021-01") -> RunContext:
-    """A run of yellow against one address for both origins."""
-    settings = replace(Settings.from_environment({}), base_urls={"dtc": url, "tlc": url})
-    return run_context({"service": "yellow", "month": month, "origin": origin}, settings)
-
-
-def fetch(run: RunContext, folder: Path) -> Downloaded:
-    return download(run, find_published(run), folder)
-
-
-def left_over(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-# --- addresses, and what is published
-
-
-@pytest.mark.parametrize(
-    ("service", "origin", "expected"),
-    [
-        ("green", "dtc", "/dtc/green/green_tripdata_2020-11.csv.gz"),
-        ("fhvhv", "tlc", "/trip-data/fhvhv_tripdata_2020-11.parquet"),
-    ],
-)
-def test_the_address_is_that_of_the_origin_with_or_without_a_slash_at_the_end(
-    service: str, origin: str, expected: str
-) -> None:
-    for slash in ("", "/"):
-        urls = {"dtc": f"http://x/dtc{slash}", "tlc": f"http://x/trip-data{slash}"}
-        settings = replace(Settings.from_environment({}), base_urls=urls)
-        assert trip_file_url(run_of(settings, service, "2020-11", origin)) == f"http://x{expected}"
+from tests.nyc_taxi.extract.downloading import ETAG, NAME, fetch, left_over, run_at
 
 
 @pytest.mark.parametrize("origin", ["dtc", "tlc"])
@@ -93,48 +33,9 @@ def test_a_published_file_is_fetched_as_it_is_and_described(origin: str, trips: 
     assert [(method, status) for method, _, status in trips.requests] == [("HEAD", 200), ("GET", 200)]
 
 
-@pytest.mark.parametrize("status", [403, 404, 410])
-@pytest.mark.parametrize(
-    ("origin", "known"),
-    [
-        ("dtc", "origin dtc ends with 2021-07, newer months are at tlc"),
-        ("tlc", "TLC publishes about two months late; newest usual month is \\d{4}-\\d{2}"),
-    ],
-)
-def test_a_file_that_is_not_there_is_named_with_service_month_origin_and_address(
-    status: int, origin: str, known: str, waits: list[float], tmp_path: Path
-) -> None:
-    with BadServer([Answer(status, b"<?xml")]) as server, pytest.raises(NotPublished) as refused:
-        fetch(run_at(server.url, origin), tmp_path)
-    address = re.escape(server.url + NAME[origin])
-    assert re.fullmatch(
-        f"yellow 2021-01 is not published at {origin} \\({address}\\): {known}",
-        str(refused.value),
-    )
-    assert (server.count("HEAD"), server.count("GET"), waits) == (1, 0, [])
-
-
-def test_the_newest_usual_month_is_two_before_this_one(tmp_path: Path) -> None:
-    with BadServer([Answer(404)]) as server, pytest.raises(NotPublished) as refused:
-        fetch(run_at(server.url, "tlc"), tmp_path)
-    this_month = Month(*time.localtime()[:2])
-    assert str(refused.value).endswith(f"newest usual month is {this_month.shift(-2)}")
-
-
 def test_a_file_that_went_away_between_the_two_requests_is_not_published(body: bytes, tmp_path: Path) -> None:
     with BadServer([Answer(404)], [Answer(200, body, ETAG)]) as server, pytest.raises(NotPublished):
         fetch(run_at(server.url), tmp_path)
-
-
-@pytest.mark.parametrize("status", [400, 401, 405])
-def test_another_refusal_names_its_status_at_once(status: int, waits: list[float], tmp_path: Path) -> None:
-    with BadServer([Answer(status, b"no")]) as server, pytest.raises(DownloadFailed) as refused:
-        fetch(run_at(server.url), tmp_path)
-    assert str(refused.value) == f"{server.url}{NAME['dtc']} answered {status}: check the base URL"
-    assert (server.count("HEAD"), server.count("GET"), waits) == (1, 0, [])
-
-
-# --- what is no trip file
 
 
 def test_a_web_page_instead_of_gzip_is_refused_at_its_first_bytes(tmp_path: Path) -> None:
@@ -177,51 +78,6 @@ def test_a_parquet_file_without_its_end_is_truncated_and_not_kept(parquet: bytes
 def test_an_empty_answer_is_no_parquet_file(tmp_path: Path) -> None:
     with BadServer([Answer(200, b"", ETAG)]) as server, pytest.raises(NotATripFile, match="is truncated"):
         fetch(run_at(server.url, "tlc"), tmp_path)
-
-
-# --- lines and servers that fail
-
-
-@pytest.mark.parametrize("status", [500, 502, 503, 429])
-def test_a_server_that_fails_twice_is_asked_a_third_time(
-    status: int, body: bytes, waits: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good, bad = Answer(200, body, ETAG), Answer(status, b"busy")
-    with BadServer([bad, bad, good], [bad, bad, good]) as server:
-        downloaded = fetch(run_at(server.url), tmp_path)
-    assert downloaded.path.read_bytes() == body
-    assert (server.count("HEAD"), server.count("GET"), waits) == (3, 3, [1, 2, 1, 2])
-    said = f"{server.url}{NAME['dtc']}: the server answered {status}; attempt 2 of 5 follows\n"
-    assert capsys.readouterr().out.count(said) == 2
-
-
-def test_a_server_that_never_recovers_is_given_up_after_five_attempts(waits: list[float], tmp_path: Path) -> None:
-    with BadServer([Answer(503)]) as server, pytest.raises(DownloadFailed) as refused:
-        fetch(run_at(server.url), tmp_path)
-    assert str(refused.value) == (
-        f"{server.url}{NAME['dtc']} could not be fetched in 5 attempts (the server answered 503): "
-        "check the network and the base URL"
-    )
-    assert (server.count("HEAD"), waits) == (5, [1, 2, 4, 8])
-
-
-def test_a_port_where_nobody_listens_is_said_plainly(waits: list[float], tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match=r"in 5 attempts \(.*Connection refused\): check the network"):
-        fetch(run_at(f"http://127.0.0.1:{free_port()}"), tmp_path)
-    assert waits == [1, 2, 4, 8]
-
-
-def test_a_server_that_never_answers_runs_into_the_time_out(
-    waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.http.TIMEOUT_SECONDS", (0.1, 0.1))
-    monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 2)
-    started = time.monotonic()
-    with BadServer([Answer(silent=True)], [Answer(silent=True)]) as server:
-        with pytest.raises(DownloadFailed, match=r"could not be fetched in 2 attempts \(.*[Rr]ead timed out"):
-            fetch(run_at(server.url), tmp_path)
-        assert time.monotonic() - started < 5
-        assert server.count("HEAD") == 2
 
 
 def test_a_body_that_stops_coming_runs_into_the_time_out_and_is_resumed(
@@ -359,9 +215,6 @@ def test_a_note_that_a_crash_left_broken_does_not_stop_the_next_run(note: str, b
         assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
 
 
-# --- sizes
-
-
 def test_fewer_bytes_than_announced_are_an_error_with_both_numbers(
     body: bytes, waits: list[float], tmp_path: Path
 ) -> None:
@@ -390,9 +243,6 @@ def test_a_cut_in_a_body_of_unknown_length_is_noticed(body: bytes, waits: list[f
     with BadServer([cut, Answer(200, body, ETAG, chunked=5_000)], [Answer(200, b"", ETAG, announced=-1)]) as server:
         assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
     assert waits == [1]
-
-
-# --- what is told meanwhile
 
 
 def test_a_slow_download_tells_how_far_it_is(

@@ -11,9 +11,8 @@ from nyc_taxi.extract.http import redirected
 from nyc_taxi.extract.readers import EXPANSION, SMALL_BYTES, open_csv
 
 from tests.nyc_taxi.extract.bad_server import Answer, BadServer
-from tests.nyc_taxi.extract.test_download import fetch, run_at, waits
+from tests.nyc_taxi.extract.downloading import fetch, run_at
 
-__all__ = ["waits"]  # a fixture
 TEN_GB = 10 << 30
 GZIP = b"\x1f\x8b" + bytes(1 << 20)
 

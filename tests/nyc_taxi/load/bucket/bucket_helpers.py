@@ -28,6 +28,7 @@ from nyc_taxi.load.bucket.days import replace_month as replace_days
 from nyc_taxi.load.bucket.month import replace_month as replace_object
 from nyc_taxi.load.google import storage_client
 from nyc_taxi.manifest import StagedFile
+from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings, Settings
 from nyc_taxi.transform.rules import apply_rules, count_by_rules
 from pytest_httpserver import HTTPServer
@@ -39,6 +40,9 @@ from ops.synthetic.generate import generate
 from tests.conftest import new_bucket, run_of, settings_for
 
 BLOCK = 1 << 16
+JANUARY = Month(2021, 1)
+KEPT = "trips/yellow/yellow_tripdata_2021-01.parquet"
+REJECTED = "trips_rejected/yellow/yellow_tripdata_2021-01.parquet"
 
 
 class Months:

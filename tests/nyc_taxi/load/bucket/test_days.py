@@ -35,6 +35,7 @@ from nyc_taxi.settings import GoogleSettings
 
 from ops.stack.trip_server import TripServer
 from tests.nyc_taxi.load.bucket.bucket_helpers import (
+    JANUARY,
     DoomedStore,
     Line,
     Months,
@@ -42,7 +43,6 @@ from tests.nyc_taxi.load.bucket.bucket_helpers import (
     file_system,
     generations,
     metadata_of,
-    months_in,
     objects_in,
     of_rows,
     put,
@@ -53,18 +53,10 @@ from tests.nyc_taxi.load.bucket.bucket_helpers import (
 )
 from tests.nyc_taxi.load.loading import miscounted
 
-JANUARY = Month(2021, 1)
 YELLOW_DAYS = "trips_by_day/yellow/tpep_pickup_date="
 YELLOW_JANUARY = f"{YELLOW_DAYS}*/yellow_tripdata_2021-01.parquet"
 STRICT = "has_passengers,positive_distance"
 COURSE = {"2020-10": 49_269, "2020-11": 45_870, "2020-12": 44_231}
-
-
-@pytest.fixture(scope="module")
-def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
-    """Synthetic months, each made once."""
-    with months_in(tmp_path_factory.mktemp("days")) as made:
-        yield made
 
 
 @pytest.fixture
@@ -72,13 +64,6 @@ def course(real_trips: TripServer, tmp_path: Path) -> list[StagedFile]:
     """The three months of the course, from the city's own files, by the course's rules."""
     real = Months(real_trips, tmp_path)
     return [real.published("green", month, "dtc", STRICT) for month in COURSE]
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
-    """A second in the place of the minute for which a request is repeated."""
-    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 1.0)
-    return 1.0
 
 
 def days_in(google: GoogleSettings, service: Service = YELLOW) -> dict[str, set[str]]:

@@ -1,4 +1,4 @@
-"""The work of the pipeline's blocks without Mage, timed from after the imports: `python -m bench.blocks 2021-01`."""
+"""The work of the pipeline's blocks, timed from after the imports: `python -m bench.ours.blocks 2021-01`."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.run import run_context
 from nyc_taxi.transform.rules import apply_rules
 
-from bench.ours import variables
+from bench.ours.variables import variables
 
 
 def main(month: str) -> None:

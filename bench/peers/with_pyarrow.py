@@ -3,7 +3,7 @@ The staged month to the bucket by pyarrow alone, timed from after the imports.
 
 `python with_pyarrow.py write_table STAGED OBJECT` or `write_dataset STAGED FOLDER`; the address and the bucket come
 from the environment. The last line printed holds the seconds.
-`count FOLDER ENDING` counts the rows of Parquet objects, `clear FOLDER ''` removes a folder.
+`take FOLDER ENDING ...` counts the rows of the Parquet objects of each folder, and removes them.
 """
 
 import json
@@ -31,25 +31,17 @@ def objects(folder: str, ending: str) -> tuple[GcsFileSystem, list[str]]:
     return gcs, [each.path for each in found if each.type == FileType.File and each.path.endswith(ending)]
 
 
-def count(folder: str, ending: str) -> int:
-    """Rows of the objects."""
+def take(folder: str, ending: str) -> int:
+    """Rows of the objects, which are gone afterwards."""
     gcs, paths = objects(folder, ending)
-    return sum(pq.read_metadata(path, filesystem=gcs).num_rows for path in paths)
-
-
-def clear(folder: str, ending: str) -> int:
-    """Remove the objects; how many they were."""
-    gcs, paths = objects(folder, ending)
+    rows = sum(pq.read_metadata(path, filesystem=gcs).num_rows for path in paths)
     for path in paths:
         gcs.delete_file(path)
-    return len(paths)
+    return rows
 
 
-def main(how: str, staged: str, target: str) -> None:
-    """Read, filter and write as a user of pyarrow does: the month as one table."""
-    if how in ("count", "clear"):
-        print({"count": count, "clear": clear}[how](staged, target))
-        return
+def write(how: str, staged: str, target: str) -> float:
+    """Read, filter and write as a user of pyarrow does: the month as one table; the seconds that it took."""
     started = time.perf_counter()
     gcs, start = bucket()
     table = pq.read_table(staged)
@@ -68,8 +60,15 @@ def main(how: str, staged: str, target: str) -> None:
             create_dir=False,
             existing_data_behavior="overwrite_or_ignore",
         )
-    seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "steps": {}}))
+    return time.perf_counter() - started
+
+
+def main(how: str, *arguments: str) -> None:
+    """Write, or take, as the arguments say."""
+    if how == "take":
+        print([take(*place) for place in zip(arguments[::2], arguments[1::2], strict=True)])
+    else:
+        print(json.dumps({"seconds": write(how, *arguments), "steps": {}}))
 
 
 if __name__ == "__main__":

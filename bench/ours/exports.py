@@ -1,5 +1,5 @@
 """
-One step of the cloud half in a process of its own, timed from after the imports: `python -m bench.exports STEP ...`.
+One step of the cloud half, timed from after the imports: `python -m bench.ours.exports STEP ...`.
 
 `stage MONTH MANIFEST` writes the judged manifest that the others read. `lake MANIFEST` and `days MANIFEST` are what
 the two exporters' blocks call; `warehouse MANIFEST` what gcs_to_bigquery does, its SQL filled in as Mage does.
@@ -14,19 +14,20 @@ from itertools import pairwise
 from pathlib import Path
 
 from nyc_taxi.extract.staging import stage_trip_file
-from nyc_taxi.load.bigquery import month as bigquery
-from nyc_taxi.load.bucket import days
-from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.bigquery.month import check_month, drop_staging, stage_month
+from nyc_taxi.load.bucket.days import replace_month as replace_days
+from nyc_taxi.load.bucket.month import find_month
+from nyc_taxi.load.bucket.month import replace_month as replace_object
 from nyc_taxi.load.google import bigquery_client, bigquery_retry
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.run import run_context
 from nyc_taxi.settings import Settings
 from nyc_taxi.transform.rules import apply_rules
 
-from bench.ours import variables
-from ops.paths import ROOT
+from bench.ours.variables import variables
+from ops.paths import PROJECT
 
-SQL = ROOT / "magic-zoomcamp" / "data_exporters" / "write_taxi_to_bigquery.sql"
+SQL = PROJECT / "data_exporters" / "write_taxi_to_bigquery.sql"
 BLOCK_OUTPUT = re.compile(r"\{\{ block_output\('\w+', parse=lambda df, _: df\['(\w+)'\]\[0\]\) \}\}")
 
 
@@ -43,9 +44,9 @@ def export(step: str, manifest: str) -> dict[str, float]:
     google = Settings.from_environment().google
     started = time.perf_counter()
     if step == "lake":
-        bucket.replace_month(file, google)
+        replace_object(file, google)
     elif step == "days":
-        days.replace_month(file, google)
+        replace_days(file, google)
     else:
         return _warehouse(file)
     return {"export": time.perf_counter() - started}
@@ -58,15 +59,15 @@ def _warehouse(file: StagedFile) -> dict[str, float]:
     def tick() -> None:
         ticks.append(time.perf_counter())
 
-    found = bucket.find_month(file.service, file.month, google)
+    found = find_month(file.service, file.month, google)
     tick()
-    staged = bigquery.stage_month(found, google)
+    staged = stage_month(found, google)
     tick()
     sql = BLOCK_OUTPUT.sub(lambda name: str(getattr(staged, name[1])), SQL.read_text())
     bigquery_client(google).query_and_wait(sql, retry=bigquery_retry())
     tick()
-    bigquery.drop_staging(staged, google)
-    bigquery.check_month(found, google)
+    drop_staging(staged, google)
+    check_month(found, google)
     tick()
     find, load, merge, rest = (after - before for before, after in pairwise(ticks))
     return {"load": load, "merge": merge, "rest": find + rest}

@@ -1,0 +1,1 @@
+"""The project's own work in processes of their own, without Mage."""
