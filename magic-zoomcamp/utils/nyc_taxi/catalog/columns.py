@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import pyarrow as pa
 
-from nyc_taxi.errors import UnknownName
+from nyc_taxi.errors import UnknownName, not_one_of
 
 TIME, TEXT = pa.timestamp("us"), pa.string()
 SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
+
+Codes: TypeAlias = Mapping[int | str, str]
+"""The meaning of each code, as `{1: "card"}` or `{"HV0002": "Juno"}`."""
 
 UNITS = ("miles", "kilometres", "seconds", "USD", "passengers")
 
@@ -23,16 +27,20 @@ class Column:
     """What unit and codes do not say."""
     unit: str | None = None
     """One of UNITS; None for what is no quantity."""
-    codes: Mapping[int | str, str] = field(default_factory=dict)
-    """The meaning of each code, as `{1: "card"}` or `{"HV0002": "Juno"}`."""
+    codes: Codes = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise UnknownName for a unit that is not in UNITS: reports and charts look for these words."""
         if self.unit not in (None, *UNITS):
-            raise UnknownName(f"column {self.name}: unit {self.unit!r} is not one of {', '.join(UNITS)}")
+            raise UnknownName(not_one_of(f"column {self.name}: unit", str(self.unit), UNITS))
 
     @property
     def full_description(self) -> str:
         """Unit, codes and description in one text, as tables and Parquet files carry it."""
         codes = (f"{code} {meaning}" for code, meaning in self.codes.items())
         return ", ".join(filter(None, (self.unit, *codes, self.description)))
+
+    @property
+    def arrow_field(self) -> pa.Field:
+        """The column in an Arrow schema, nullable."""
+        return pa.field(self.name, self.type, metadata={"description": self.full_description})

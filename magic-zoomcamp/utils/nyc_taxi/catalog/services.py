@@ -11,9 +11,21 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE, Column
+from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE, Codes, Column
 from nyc_taxi.errors import UnknownName, not_one_of
 
+VENDORS: Codes = {1: "Creative Mobile", 2: "Curb (VeriFone)", 3: "DDS", 6: "Myle", 7: "Helix"}
+RATES: Codes = {
+    1: "standard",
+    2: "JFK",
+    3: "Newark",
+    4: "Nassau/Westchester",
+    5: "negotiated",
+    6: "group",
+    99: "unknown",
+}
+PAYMENTS: Codes = {0: "flex", 1: "card", 2: "cash", 3: "no charge", 4: "dispute", 5: "unknown", 6: "voided"}
+LICENCES: Codes = {"HV0002": "Juno", "HV0003": "Uber", "HV0004": "Via", "HV0005": "Lyft"}
 TOTAL, DRIVER_PAY = "total_amount", "driver_pay"
 """Amounts that are no part of what a passenger pays: the sum of the parts, and what the driver gets of it."""
 
@@ -39,12 +51,7 @@ class Service:
     @property
     def schema(self) -> pa.Schema:
         """The canonical Arrow schema, every column nullable."""
-        return pa.schema(
-            [
-                pa.field(column.name, column.type, metadata={"description": column.full_description})
-                for column in self.columns
-            ]
-        )
+        return pa.schema([column.arrow_field for column in self.columns])
 
     @property
     def distance(self) -> str | None:
@@ -66,7 +73,7 @@ class Service:
         """The columns whose sum, in USD, is what a passenger paid, as far as it is recorded."""
         return (TOTAL,) if TOTAL in self.amounts else tuple(name for name in self.amounts if name != DRIVER_PAY)
 
-    def words(self, column: str) -> Mapping[int | str, str]:
+    def words(self, column: str) -> Codes:
         """The meaning of each code of a column; empty without the column."""
         return next((each.codes for each in self.columns if each.name == column), {})
 
@@ -74,32 +81,16 @@ class Service:
 def _metered(prefix: str, *more: Column) -> tuple[Column, ...]:
     """The columns that a taxi meter reports; prefix is that of the meter's vendor programme."""
     return (
-        Column("VendorID", SMALL, codes={1: "Creative Mobile", 2: "Curb (VeriFone)", 3: "DDS", 6: "Myle", 7: "Helix"}),
+        Column("VendorID", SMALL, codes=VENDORS),
         Column(f"{prefix}_pickup_datetime", TIME, "meter engaged, NYC wall clock"),
         Column(f"{prefix}_dropoff_datetime", TIME, "meter disengaged, NYC wall clock"),
         Column("passenger_count", WHOLE, "entered by the driver", unit="passengers"),
         Column("trip_distance", REAL, "by the taximeter", unit="miles"),
-        Column(
-            "RatecodeID",
-            WHOLE,
-            codes={
-                1: "standard",
-                2: "JFK",
-                3: "Newark",
-                4: "Nassau/Westchester",
-                5: "negotiated",
-                6: "group",
-                99: "unknown",
-            },
-        ),
+        Column("RatecodeID", WHOLE, codes=RATES),
         Column("store_and_fwd_flag", TEXT, "Y when the record was held in the vehicle before it was sent"),
         Column("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
         Column("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
-        Column(
-            "payment_type",
-            WHOLE,
-            codes={0: "flex", 1: "card", 2: "cash", 3: "no charge", 4: "dispute", 5: "unknown", 6: "voided"},
-        ),
+        Column("payment_type", WHOLE, codes=PAYMENTS),
         Column("fare_amount", REAL, "time and distance", unit="USD"),
         Column("extra", REAL, "rush hour and night surcharges", unit="USD"),
         Column("mta_tax", REAL, unit="USD"),
@@ -194,9 +185,7 @@ FHVHV = Service(
     name="fhvhv",
     table="fhvhv_trip_data",
     columns=(
-        Column(
-            "hvfhs_license_num", TEXT, codes={"HV0002": "Juno", "HV0003": "Uber", "HV0004": "Via", "HV0005": "Lyft"}
-        ),
+        Column("hvfhs_license_num", TEXT, codes=LICENCES),
         Column("dispatching_base_num", TEXT, "licence of the base that sent the car"),
         Column("originating_base_num", TEXT, "licence of the base that took the request"),
         Column("request_datetime", TIME, "request, NYC wall clock"),

@@ -2,8 +2,8 @@
 
 from nyc_taxi.catalog.services import GREEN
 from nyc_taxi.course.homework import PICKUP, PICKUP_DATE, RULES, CleanTrips
-from nyc_taxi.load.bucket.days import split_by_day
-from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder
+from nyc_taxi.load.bucket.days import added_up, split_by_day
+from nyc_taxi.load.bucket.objects import listing, replace_set, scratch_folder
 from nyc_taxi.load.google import bucket_of, google_errors
 from nyc_taxi.load.postgres.binary_copy import copy_batches
 from nyc_taxi.load.postgres.connection import connect
@@ -60,25 +60,13 @@ def replace_days(trips: CleanTrips, google: GoogleSettings) -> None:
     where = f"gs://{bucket.name}/{PATTERN}"
     # The date is in the folder's name only: readers of Hive partitions refuse a column that is there twice.
     schema = trips.schema.remove(trips.schema.get_field_index(PICKUP_DATE))
-    about = {
-        "service": GREEN.name,
-        "months": ",".join(trips.rows_read),
-        "origin": "dtc",
-        "rules": ",".join(RULES),
-    }
+    about = {"service": GREEN.name, "months": ",".join(trips.rows_read), "origin": "dtc", "rules": ",".join(RULES)}
     with google_errors(where, google), scratch_folder(trips.file) as folder:
         days = split_by_day(trips.batches(schema.names), folder, schema, PICKUP, GREEN.measures)
-        totals = {name: sum(day.sums[name] for day in days) for name in GREEN.measures}
-        trips.refuse_other_numbers(str(folder), sum(day.rows for day in days), totals)
-        news = [
-            NewObject(
-                day.path,
-                PATTERN.replace("*", day.text),
-                about | {"rows": str(day.rows)} | {f"sum_{name}": repr(total) for name, total in day.sums.items()},
-            )
-            for day in days
-        ]
-        replace_set(bucket, news, PATTERN, trips.version)
+        trips.refuse_other_numbers(str(folder), sum(day.rows for day in days), added_up(day.sums for day in days))
+        replace_set(
+            bucket, [day.as_object(PATTERN.replace("*", day.text), about) for day in days], PATTERN, trips.version
+        )
     print(f"{where}: {trips.total_kept:,} rows in {len(days)} days", flush=True)
 
 

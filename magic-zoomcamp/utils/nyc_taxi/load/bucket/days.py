@@ -5,7 +5,7 @@ A month's file holds trips of neighbouring days, and a few of any year: the obje
 so that replacing one month neither doubles nor deletes what another month has on the same day.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -50,6 +50,11 @@ class DayFile:
         """The day as it stands in a partition's name."""
         return self.day.isoformat() if self.day else NO_DAY
 
+    def as_object(self, name: str, about: dict[str, str]) -> NewObject:
+        """The object that it becomes; its rows and sums are kept beside it."""
+        sums = {f"sum_{measure}": repr(total) for measure, total in self.sums.items()}
+        return NewObject(self.path, name, about | {"rows": str(self.rows)} | sums)
+
 
 def partition_column(service: Service) -> str:
     """Name of the date column that exists in folder names only, such as tpep_pickup_date."""
@@ -74,15 +79,8 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
     version = sha256(f"{FORMAT} {file.sha256} {file.rules}".encode()).hexdigest()[:16]
     with google_errors(f"gs://{bucket.name}/{pattern}", google), scratch_folder(file.staged) as folder:
         days = split_by_day(accepted(file), folder, file.service.schema, file.service.pickup, file.service.measures)
-        _refuse_other_numbers(file, sum(day.rows for day in days), _added_up(day.sums for day in days))
-        news = [
-            NewObject(
-                day.path,
-                day_object(file.service, file.month, day.text),
-                described(file) | {"rows": str(day.rows)} | {f"sum_{n}": repr(v) for n, v in day.sums.items()},
-            )
-            for day in days
-        ]
+        _refuse_other_numbers(file, sum(day.rows for day in days), added_up(day.sums for day in days))
+        news = [day.as_object(day_object(file.service, file.month, day.text), described(file)) for day in days]
         replace_set(bucket, news, pattern, version)
     print(f"gs://{bucket.name}/{pattern}: {file.rows_accepted:,} rows in {len(days)} days", flush=True)
 
@@ -105,7 +103,7 @@ def measure_month(service: Service, month: Month, google: GoogleSettings) -> tup
                 f"gs://{bucket.name}/{name} says nothing of its rows: another program wrote it; "
                 f"run api_to_gcs to replace the month"
             )
-    sums = _added_up({name: float(about[f"sum_{name}"]) for name in service.measures} for about in found)
+    sums = added_up({name: float(about[f"sum_{name}"]) for name in service.measures} for about in found)
     return sum(int(about["rows"]) for about in found), sums, len(found)
 
 
@@ -190,7 +188,8 @@ class _Splitter:
         return files
 
 
-def _added_up(sums: Iterable[dict[str, float]]) -> dict[str, float]:
+def added_up(sums: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The sum of each measure over all days."""
     total: dict[str, float] = {}
     for each in sums:
         for name, value in each.items():
