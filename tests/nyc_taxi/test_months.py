@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyc_taxi.months import Month, month_range
 
@@ -40,6 +40,7 @@ def test_a_shift_goes_across_years(months: int, expected: str) -> None:
     assert str(Month(2021, 1).shift(months)) == expected
 
 
+@settings(deadline=None)
 @given(MONTHS, st.integers(-500, 500))
 def test_a_shift_there_and_back_ends_where_it_began(month: Month, months: int) -> None:
     there = month.shift(months)
@@ -53,6 +54,7 @@ def test_the_bounds_hold_the_first_moment_and_not_the_next_months() -> None:
     assert Month(2020, 2).bounds() == (datetime(2020, 2, 1), datetime(2020, 3, 1))
 
 
+@settings(deadline=None)
 @given(MONTHS)
 def test_the_bounds_of_neighbours_meet(month: Month) -> None:
     start, end = month.bounds()
@@ -71,11 +73,13 @@ def test_a_range_has_both_ends_and_is_empty_backwards() -> None:
     assert list(month_range(Month(2021, 2), Month(2021, 1))) == []
 
 
+@settings(deadline=None)
 @given(MONTHS, MONTHS)
 def test_months_sort_by_time_and_so_does_their_print(one: Month, other: Month) -> None:
     assert (one < other) == (one.first_day < other.first_day) == (str(one) < str(other))
 
 
+@settings(deadline=None)
 @given(MONTHS)
 def test_what_a_month_prints_is_read_back(month: Month) -> None:
     assert Month.parse(str(month)) == month

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyc_taxi.streams import Spool, prefetch
 
@@ -18,6 +18,7 @@ def wait_until_no_thread_is_more_than(before: int) -> None:
     assert wait_until(lambda: threading.active_count() == before, 5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers())), st.integers(1, 4))
 def test_the_items_come_in_order_none_among_them(items: list[int | None], depth: int) -> None:
     assert list(prefetch(items, depth)) == items

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyc_taxi.catalog.services import FHV, YELLOW
 from nyc_taxi.months import Month
@@ -37,6 +37,7 @@ def test_the_first_moment_of_a_month_is_in_it_and_the_first_of_the_next_is_not()
     assert (calendar.week[0, 0], calendar.week[6, 23]) == (1, 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), moments), max_size=50), st.integers(0, 50))
 def test_every_trip_is_counted_once_however_the_rows_are_cut(pickups: list[datetime | None], cut: int) -> None:
     calendar = Calendar(FHV, MONTH)
@@ -56,6 +57,7 @@ def test_an_hour_is_averaged_over_the_weekdays_of_the_month() -> None:
     assert (calendar.per_hour[4, 8], calendar.per_hour[0, 8]) == (1, 0.25)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(-50, 150))))
 def test_every_value_has_its_bin_or_its_side(values: list[float | None]) -> None:
     histogram = Histogram("x", 2.5, 100)

@@ -103,6 +103,7 @@ def test_rejected_rows_keep_their_values_and_gain_the_reason() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(ROWS, RULES)
 def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: list[Row], rules: list[str]) -> None:
     accepted, rejected = split_by_rules(batch_of(rows), rules)
@@ -113,6 +114,7 @@ def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: li
     assert rejected.schema.field("reason").type == pa.string()
 
 
+@settings(deadline=None)
 @given(st.lists(ROWS, max_size=4), RULES)
 def test_counts_and_sums_are_those_of_a_plain_computation(parts: list[list[Row]], rules: list[str]) -> None:
     batches = [batch_of(rows) for rows in parts]
@@ -209,6 +211,7 @@ def test_a_staged_file_that_is_gone_says_what_to_run(staged: StagedFile) -> None
 
 
 @settings(max_examples=20)
+@settings(deadline=None)
 @given(st.integers(1, 10**12), st.dictionaries(st.text(), st.integers(0, 10**9)), st.floats(allow_nan=False))
 def test_a_manifest_survives_the_way_through_a_frame(rows: int, rejected: dict[str, int], total: float) -> None:
     file = StagedFile(
