@@ -210,8 +210,7 @@ def test_a_staged_file_that_is_gone_says_what_to_run(staged: StagedFile) -> None
         apply_rules(Manifest((staged,)), BOTH)
 
 
-@settings(max_examples=20)
-@settings(deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 10**12), st.dictionaries(st.text(), st.integers(0, 10**9)), st.floats(allow_nan=False))
 def test_a_manifest_survives_the_way_through_a_frame(rows: int, rejected: dict[str, int], total: float) -> None:
     file = StagedFile(
