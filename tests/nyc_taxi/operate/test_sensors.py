@@ -1,7 +1,8 @@
 """Waiting for a month on a real HTTP server and an emulator of Cloud Storage: what is asked, how long, what is said."""
 
-import threading
-from dataclasses import replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,33 @@ GREEN = {"service": "green", "month": "2020-10", "origin": "dtc"}
 SOON = timedelta(milliseconds=50)
 A_SECOND = 1 / 3600
 """As wait_hours."""
+
+
+@dataclass
+class Clock:
+    """The time of a wait, which passes in its pauses only: what is planned for one comes between two looks."""
+
+    plan: dict[int, Callable[[], object]] = field(default_factory=dict)
+    """What happens in which pause; the first one is 1."""
+    pauses: int = 0
+    now: float = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses += 1
+        self.now += seconds
+        if self.pauses in self.plan:
+            self.plan[self.pauses]()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock of the test's own in the place of the machine's."""
+    clock = Clock()
+    monkeypatch.setattr(sensors, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -61,31 +89,27 @@ def test_by_hand_one_look_fails_with_the_known_message(settings: Settings, trips
 
 
 def test_a_file_that_comes_while_we_wait_is_found(
-    settings: Settings, trips: TripServer, capsys: pytest.CaptureFixture[str]
+    settings: Settings, trips: TripServer, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    publish = threading.Timer(0.4, generate, ("green", "2020-10", "dtc", 100, trips.folder))
-    publish.start()
+    clock.plan[2] = lambda: generate("green", "2020-10", "dtc", 100, trips.folder)
     wait_until_published(GREEN | {"wait_hours": 1}, settings, SOON)
-    publish.join()
-    statuses = [status for _, _, status in trips.requests]
-    assert statuses == [404] * (len(statuses) - 1) + [200]
-    assert len(statuses) > 2
-    assert {method for method, _, _ in trips.requests} == {"HEAD"}
+    assert [(method, status) for method, _, status in trips.requests] == [("HEAD", 404), ("HEAD", 404), ("HEAD", 200)]
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == len(statuses)
+    assert len(said) == 3
     assert "green 2020-10 is not published at dtc" in said[0]
     assert "looking again in 0 minutes, for 1.0 hours at most" in said[0]
 
 
-def test_the_end_of_the_wait_names_the_file_its_length_and_what_to_do(settings: Settings, trips: TripServer) -> None:
+def test_the_end_of_the_wait_names_the_file_its_length_and_what_to_do(
+    settings: Settings, trips: TripServer, clock: Clock
+) -> None:
     with pytest.raises(NotPublished) as failure:
         wait_until_published(GREEN | {"wait_hours": A_SECOND}, settings, timedelta(seconds=0.4))
     assert str(failure.value).startswith("green 2020-10 is not published at dtc (http")
-    looks = len(trips.requests)
-    assert 2 <= looks <= 4, "at 0, 0.4, 0.8 and 1 seconds, or later on a busy machine"
+    assert len(trips.requests) == 4, "at 0, 0.4, 0.8 and 1 seconds"
     assert str(failure.value).endswith(
-        f"; looked {looks} times in 0.0 hours, which is all that wait_hours allows: run again when it is there, or "
-        f"raise wait_hours"
+        "; looked 4 times in 0.0 hours, which is all that wait_hours allows: run again when it is there, or "
+        "raise wait_hours"
     )
 
 
@@ -122,7 +146,7 @@ def test_by_hand_any_version_in_the_lake_will_do(with_lake: Settings, trips: Tri
 
 
 def test_a_scheduled_run_waits_for_the_version_that_is_published_now(
-    with_lake: Settings, trips: TripServer, capsys: pytest.CaptureFixture[str]
+    with_lake: Settings, trips: TripServer, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replace_month(judged(with_lake, trips, "green", "2020-10", "dtc", 200), with_lake.google)
     wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
@@ -130,10 +154,8 @@ def test_a_scheduled_run_waits_for_the_version_that_is_published_now(
 
     new = judged(with_lake, trips, "green", "2020-10", "dtc", 300, seed=1)
     capsys.readouterr()
-    replaced = threading.Timer(0.4, replace_month, (new, with_lake.google))
-    replaced.start()
+    clock.plan[1] = lambda: replace_month(new, with_lake.google)
     wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
-    replaced.join()
     said = capsys.readouterr().out.splitlines()
     assert "is of another version than http" in said[0]
     assert f"not {new.etag}): run api_to_gcs for green 2020-10; looking again in 0 minutes" in said[0]
@@ -141,14 +163,21 @@ def test_a_scheduled_run_waits_for_the_version_that_is_published_now(
     assert find_month(new.service, new.month, with_lake.google).etag == new.etag
 
 
-def test_a_scheduled_run_waits_for_the_object(with_lake: Settings, trips: TripServer) -> None:
+def test_a_scheduled_run_waits_for_the_object(with_lake: Settings, trips: TripServer, clock: Clock) -> None:
     file = judged(with_lake, trips, "green", "2020-10", "dtc", 200)
-    with pytest.raises(NotPublished, match=r"does not exist: .+ looked \d+ times in 0\.0 hours"):
+    with pytest.raises(NotPublished, match=r"does not exist: .+ looked 3 times in 0\.0 hours"):
         wait_until_in_lake(GREEN | {"wait_hours": A_SECOND}, with_lake, timedelta(seconds=0.6))
-    arriving = threading.Timer(0.4, replace_month, (file, with_lake.google))
-    arriving.start()
+    clock.plan[clock.pauses + 2] = lambda: replace_month(file, with_lake.google)
     wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
-    arriving.join()
+    assert clock.pauses == 2 + 2
+
+
+def test_a_wait_sleeps_between_its_looks(settings: Settings, trips: TripServer) -> None:
+    began = time.monotonic()
+    with pytest.raises(NotPublished):
+        wait_until_published(GREEN | {"wait_hours": A_SECOND}, settings, timedelta(seconds=0.4))
+    assert time.monotonic() - began >= 1
+    assert len(trips.requests) <= 4
 
 
 def test_a_bucket_that_does_not_answer_or_a_foreign_object_ends_the_wait(
