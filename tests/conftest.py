@@ -12,12 +12,35 @@ from nyc_taxi.load.google import storage_client
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.run import RunContext, run_context
 from nyc_taxi.settings import GoogleSettings, PostgresSettings, Settings
+from xdist.scheduler import LoadScopeScheduling
 
 from ops.stack import google, postgres
 from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
 
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
+ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/")
+"""Files that go to one process together, for each process starts a Mage of its own: with a browser, and without."""
+LONGEST_FIRST = (*ON_ONE_SERVER, "tests/bench/", "tests/pipelines/", "tests/deploy/", "tests/nyc_taxi/load/", "tests/")
+"""Side by side, what begins last should be short, or one process works on alone."""
+
+
+class OneServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Side by side, a file's tests go to one process, and those of a Mage server too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((unit for unit in ON_ONE_SERVER if nodeid.startswith(unit)), nodeid.split("::", 1)[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneServer | None:
+    """Distribute the tests, unless another way is asked for than by files."""
+    return OneServer(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    items.sort(key=lambda item: next(i for i, begin in enumerate(LONGEST_FIRST) if item.nodeid.startswith(begin)))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from nyc_taxi.settings import PostgresSettings
 
 from ops.paths import PROJECT
@@ -14,6 +13,7 @@ from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.pipelines.scheduled import scheduled_runs
+from tests.project_copy import retry_at_once
 from tests.receivers import WebhookReceiver
 
 pytestmark = pytest.mark.mage
@@ -71,9 +71,7 @@ def test_a_block_that_fails_after_its_retries_has_one_row(
 ) -> None:
     project = tmp_path / PROJECT.name
     shutil.copytree(PROJECT, project)
-    settings = project / "metadata.yaml"
-    settings.write_text(settings.read_text().replace("\n  delay: 5\n", "\n  delay: 0\n"))
-    assert yaml.safe_load(settings.read_text())["retry_config"]["delay"] == 0
+    retry_at_once(project)
     page = trips.folder / "dtc" / "green" / "green_tripdata_2020-10.csv.gz"
     page.parent.mkdir(parents=True)
     page.write_text("<html>not here</html>")

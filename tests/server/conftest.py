@@ -16,12 +16,13 @@ from ops.browser.mage_ui import MageUi, signed_in
 from ops.mage.api import MageApi
 from ops.mage.owner import EMAIL, Owner
 from ops.mage.server import METADATA_DATABASE, MageServer
+from ops.paths import PROJECT
 from ops.ports import free_port
 from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
 from ops.wait import wait_until
 from tests.conftest import environment_of, process_environment, sql
-from tests.project_copy import copy_project
+from tests.project_copy import copy_project, retry_at_once
 from tests.receivers import WebhookReceiver
 
 TICK_SECONDS = "1"
@@ -81,25 +82,26 @@ def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git checkout of the project as it is here, uncommitted changes included."""
+    """A git checkout of the project as it is here, uncommitted changes included, whose blocks are retried at once."""
     folder = tmp_path_factory.mktemp("checkout")
     copy_project(folder)
+    retry_at_once(folder / PROJECT.name)
     who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "as it is"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mage(
     checkout: Path,
     server: PostgresSettings,
     google_server: GoogleServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mage]:
-    """The server of the session, with an empty folder of trip files; a test takes a service or months of its own."""
+    """The server of these tests, with an empty folder of trip files; a test takes a service or months of its own."""
     folder = tmp_path_factory.mktemp("mage")
     with TripServer(folder / "trips") as trips, WebhookReceiver() as messages:
         env = {
@@ -123,7 +125,7 @@ def mage(
 
 @pytest.fixture(autouse=True)
 def clean_slate(request: pytest.FixtureRequest) -> None:
-    """No trip files and no tables of an earlier test, for a test that uses the session's server."""
+    """No trip files and no tables of an earlier test, for a test that uses the server."""
     if "mage" in request.fixturenames:
         mage: Mage = request.getfixturevalue("mage")
         for published in mage.trips.folder.iterdir():
@@ -143,16 +145,16 @@ def keep_workers(api: MageApi) -> None:
     api.create(f"pipeline_schedules/{trigger['id']}/pipeline_runs", variables=never)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the session, where the system has one."""
+    """One Chromium for these tests, where the system has one."""
     if find_chromium() is None:
         pytest.skip(MISSING)
     with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def person(browser: Browser, mage: Mage) -> Iterator[BrowserContext]:
     """The browser profile of a person who has signed in, once."""
     with signed_in(browser, mage.server.url, OWNER.email, OWNER.password) as context:
