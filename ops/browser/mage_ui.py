@@ -56,7 +56,7 @@ class MageUi:
 
     def open_editor(self, pipeline: str, side: str = "") -> None:
         """
-        Open a pipeline's editor, with this panel at its right side: charts, interactions; none named is Mage's own, tree.
+        Open a pipeline's editor, with this panel at its right side: charts, interactions; "" is Mage's own, tree.
 
         An address with a query costs an error on the console now and then: Mage serves one page for every address,
         which goes on to the right one as soon as it knows that a person is signed in, and, with a query, again when

@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 from nyc_taxi.catalog.services import service_named
+from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.load.reconciliation import measure_targets
 from nyc_taxi.months import Month
 from nyc_taxi.settings import PostgresSettings, Settings
@@ -19,6 +20,7 @@ from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
 from ops.wait import wait_until
 from tests.conftest import sql
+from tests.nyc_taxi.load.loading import judged
 
 pytestmark = pytest.mark.mage
 
@@ -27,14 +29,6 @@ def counted(database: PostgresSettings, table: str = "yellow_cab_data") -> int:
     [(rows,)] = sql(database, f"SELECT count(*) FROM ny_taxi.{table}")
     assert isinstance(rows, int)
     return rows
-
-
-def test_the_example_pipeline_writes_the_cleaned_list(env: dict[str, str], settings: Settings) -> None:
-    mage.run_pipeline("example_pipeline", {}, env)
-    lines = (settings.staging_dir / "titanic_clean.csv").read_text().splitlines()
-    assert lines[0] == "Age,Fare,Parch,Pclass,SibSp,Survived"
-    assert len(lines) > 100
-    assert not any(",," in line or line.endswith(",") for line in lines)
 
 
 def test_the_connection_test_passes_and_fails_with_the_server(
@@ -103,10 +97,9 @@ def test_a_run_that_cannot_be_ends_with_one_clear_line(
 
 
 def test_a_run_killed_at_any_point_leaves_the_old_month(
-    env: dict[str, str], trips: TripServer, database: PostgresSettings
+    env: dict[str, str], settings: Settings, trips: TripServer, database: PostgresSettings
 ) -> None:
-    generate("yellow", "2021-01", "dtc", 10_000, trips.folder)
-    mage.run_pipeline("api_to_postgres", {}, env)
+    replace_month(judged(settings, trips, "yellow", "2021-01", "dtc", 10_000), database)
     before = counted(database)
     generate("yellow", "2021-01", "dtc", 400_000, trips.folder, seed=1)
     command = [*MAGE, "run", PROJECT.name, "api_to_postgres", "--test"]

@@ -1,4 +1,4 @@
-"""What the tests of this server, of which these are the last, left of the project: git sees no change."""
+"""What the tests with a browser, of which this is the last, left of the project: git sees no change."""
 
 from playwright.sync_api import expect
 
