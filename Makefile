@@ -6,7 +6,7 @@ PYTHON ?=
 PY := .venv/bin/python
 # More than cores: a test mostly waits for a server.
 WORKERS ?= 3
-# Side by side, a file's tests in one process, files in their order: the longest come first.
+# Side by side, a file's tests in one process; tests/conftest.py says which files share one, and which come first.
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready .venv-emulators/.ready
 # Of the .venv, installed or not: what `taxi` is once .venv/bin is on the PATH.
