@@ -21,7 +21,7 @@ from ops.stack.trip_server import TripServer
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
 ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/")
 """Files that go to one process together, for each process starts a Mage of its own: with a browser, and without."""
-LONGEST_FIRST = (*ON_ONE_SERVER, "tests/bench/", "tests/pipelines/", "tests/deploy/", "tests/nyc_taxi/load/", "tests/")
+LONGEST_FIRST = (*ON_ONE_SERVER, "tests/bench/", "tests/pipelines/", "tests/deploy/", "tests/nyc_taxi/load/")
 """Side by side, what begins last should be short, or one process works on alone."""
 
 
@@ -40,7 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneServer
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first."""
-    items.sort(key=lambda item: next(i for i, begin in enumerate(LONGEST_FIRST) if item.nodeid.startswith(begin)))
+    ranks = [(begin, rank) for rank, begin in enumerate((*LONGEST_FIRST, ""))]
+    items.sort(key=lambda item: next(rank for begin, rank in ranks if item.nodeid.startswith(begin)))
 
 
 @pytest.fixture(scope="session")
