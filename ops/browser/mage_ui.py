@@ -17,7 +17,6 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
-    WebSocket,
     expect,
 )
 
@@ -39,7 +38,7 @@ class MageUi:
         self.foreign: list[str] = []
         """Addresses of other machines that the page asked for, in vain."""
         self._ended: list[str] = []  # the blocks and charts that the kernel has run
-        page.on("websocket", self._follow_kernel)
+        page.on("websocket", lambda socket: socket.on("framereceived", self._keep_end))
         page.on("console", self._keep_error)
         page.on("request", self._keep_foreign)
 
@@ -215,9 +214,6 @@ class MageUi:
                 menu.click()
             self.page.wait_for_timeout(POLL_MS)
         raise TimeoutError(f"{name} did not end in {PATIENCE_MS / 1_000:.0f} s")
-
-    def _follow_kernel(self, socket: WebSocket) -> None:
-        socket.on("framereceived", self._keep_end)
 
     def _keep_end(self, frame: str | bytes) -> None:
         message = json.loads(frame)

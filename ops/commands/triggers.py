@@ -7,7 +7,6 @@ table, and are nobody's business here: what came from a file says so in its desc
 """
 
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from ops.mage.api import Json, MageApi, MageApiError
 from ops.mage.connect import Connection, connect_to_mage
 from ops.paths import PROJECT, local_dir, write_private
 from ops.stack.environment import configured
+from ops.wait import wait_until
 
 KEPT_IN_CODE = "Kept in triggers.yaml."
 """The end of every description in code, by which a trigger is known when it is no longer there."""
@@ -164,12 +164,9 @@ def _removed(row: Compared, api: MageApi) -> Compared:
 
 def _settled(api: MageApi, env: str) -> list[Compared]:
     """The comparison when it agrees, or when Mage has had its time to read the files."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    compared = compare(PROJECT, api, env)
-    while any(row.state in (State.MISSING, State.CHANGED) for row in compared) and time.monotonic() < deadline:
-        time.sleep(1)
-        compared = compare(PROJECT, api, env)
-    return compared
+    unread = (State.MISSING, State.CHANGED)
+    wait_until(lambda: not any(row.state in unread for row in compare(PROJECT, api, env)), PATIENCE_SECONDS, 1)
+    return compare(PROJECT, api, env)
 
 
 def table(compared: list[Compared]) -> Table:

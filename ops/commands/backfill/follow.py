@@ -13,6 +13,7 @@ from ops.commands.backfill.runs import COMPLETED, RUNNING, Look, Run, error_of, 
 from ops.commands.pipelines import Served
 from ops.mage.api import MageApi, MageApiError
 from ops.mage.connect import Connection
+from ops.wait import wait_until
 
 LAST = "last"
 LOOK_SECONDS = 1.0
@@ -63,7 +64,7 @@ def follow(number: int, reached: Connection, console: Console) -> Look:
                     _say(run, reached.api, console)
             update(now)
             if now.ended:
-                return _until_closed(now, number, reached.api)
+                return _when_closed(number, reached.api)
             time.sleep(LOOK_SECONDS)
 
 
@@ -81,12 +82,9 @@ def _left(number: int, temporary: bool) -> str:
     return f"Mage goes on with it; look again: taxi backfill --show {number}"
 
 
-def _until_closed(now: Look, number: int, api: MageApi) -> Look:
-    deadline = time.monotonic() + CLOSING_SECONDS
-    while not now.closed and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
-        now = look(number, api)
-    return now
+def _when_closed(number: int, api: MageApi) -> Look:
+    wait_until(lambda: look(number, api).closed, CLOSING_SECONDS, LOOK_SECONDS)
+    return look(number, api)
 
 
 def _say(run: Run, api: MageApi, console: Console) -> None:
