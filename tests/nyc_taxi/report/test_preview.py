@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -138,6 +139,21 @@ def test_where_nobody_looks_not_one_byte_is_read(
     monkeypatch.setattr(preview, "_somebody_looks", lambda: True)
     with pytest.raises(Exception, match="is gone: run load_api_data again"):
         preview.show_manifest(Manifest((gone,)))
+
+
+@pytest.mark.parametrize("name", ["IPython", "IPython.core.interactiveshell"])
+def test_a_look_imports_nothing_while_another_thread_imports_ipython(
+    name: str, staged: StagedFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half_way = ModuleType(name)
+
+    def get_ipython() -> None:
+        raise ImportError("cannot import name 'InteractiveShell' from a module that is not complete yet")
+
+    half_way.get_ipython = get_ipython  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, name, half_way)
+    preview.show_manifest(Manifest((staged,)))
+    assert "RenderOutput" not in capsys.readouterr().out
 
 
 def test_a_real_kernel_shows_it_and_a_program_does_not(staged: StagedFile) -> None:

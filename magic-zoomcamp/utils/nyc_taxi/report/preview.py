@@ -54,8 +54,9 @@ def show(batches: Iterator[pa.RecordBatch], rows: int, name: str) -> None:
 
 def _somebody_looks() -> bool:
     """Whether this is a notebook's kernel, as Mage's editor has one; a run of a pipeline has none."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+    # Asked of what is loaded, without a call that imports: another block's thread may be half-way through IPython.
+    shell = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
+    return shell is not None and shell.initialized() and getattr(shell.instance(), "kernel", None) is not None
 
 
 def _cell(value: object) -> str | float | int:
