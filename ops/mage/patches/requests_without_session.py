@@ -1,0 +1,119 @@
+"""
+Who has not signed in gets the sign-in page and a word of health, and nothing else.
+
+Fault: Mage checks the session in each handler, and some do not: a block's row counts, event matchers, events that are
+taken, addresses and process numbers in the status. Websockets are open to everybody: the outputs of blocks are sent to
+all who listen, and the terminal starts a shell for anybody, even where it is off.
+
+Patch: every route needs a valid session, but for those of OPEN, and a trigger's address, which has a key of its own. A
+new route of a later Mage needs one too. The terminal does not open where it is off.
+"""
+
+import inspect
+import json
+import os
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from ops.mage.front_door import Refusal, guard_mage
+
+UPSTREAM = "https://github.com/mage-ai/mage-ai/issues/6134"
+MODULE = "mage_ai.server.server"
+OPEN = frozenset(
+    {
+        ("GET", "MainPageHandler"),
+        ("HEAD", "MainPageHandler"),
+        ("GET", "StaticFileHandler"),
+        ("HEAD", "StaticFileHandler"),
+        ("POST", "ApiTriggerPipelineHandler"),
+    }
+)
+"""Pages without any data, their assets, and triggers, which ask for their own key."""
+SIGN_IN = ("POST", "/api/sessions")
+HEALTH = ("/api/status", "/api/statuses")
+LARGEST_SIGN_IN = 1 << 16
+"""Bytes of a request of somebody unknown."""
+TOLD = ("scheduler_status", "require_user_authentication")
+"""What of the status is told to everybody: containers ask the first, the sign-in page the second."""
+
+
+def is_needed(server: ModuleType) -> bool:
+    """Whether a websocket is taken in before anything is known of who opened it."""
+    return "token" not in inspect.getsource(server.WebSocketServer.open)
+
+
+def apply(server: Any) -> None:
+    """Ask every request for its session."""
+
+    def check(request: Any, handler: type) -> Refusal | None:
+        if handler is server.TerminalWebsocketServer and _is_on("DISABLE_TERMINAL"):
+            return Refusal(403, "The terminal is off")
+        if has_session(request):
+            return None
+        if not _fits(request):
+            return Refusal(413, "Too much for a request without a session")
+        if (request.method, handler.__name__) in OPEN or (request.method, request.path) == SIGN_IN:
+            return None
+        if request.method in ("GET", "HEAD") and request.path in HEALTH:
+            return None
+        return Refusal(401, "Sign in first")
+
+    guard_mage(server, check)
+    _tell_less(server)
+
+
+def has_session(request: Any) -> bool:
+    """Whether the request has the token of a session that is valid now: in a header, its cookie or its address."""
+    from mage_ai.api.utils import authenticate_client_and_token
+    from mage_ai.orchestration.db.models.oauth import Oauth2Application
+    from mage_ai.settings import OAUTH2_APPLICATION_CLIENT_ID, REQUIRE_USER_AUTHENTICATION
+
+    if not REQUIRE_USER_AUTHENTICATION:
+        return True
+    token = token_of(request)
+    client = Oauth2Application.query_client(OAUTH2_APPLICATION_CLIENT_ID) if token else None
+    if client is None:
+        return False
+    session, valid = authenticate_client_and_token(client.id, token)
+    return bool(session and valid and session.user)
+
+
+def token_of(request: Any) -> str:
+    """The token that a request brings, empty without one."""
+    from mage_ai.authentication.oauth2 import decode_token
+
+    if token := request.headers.get("OAUTH-TOKEN", ""):
+        return str(token)
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return str(token.strip())
+    if "oauth_token" in request.cookies:
+        try:
+            return str(decode_token(request.cookies["oauth_token"].value).get("token", ""))
+        except Exception:  # noqa: BLE001  whatever is wrong with it, it is no token
+            return ""
+    return str(parse_qs(urlsplit(request.uri).query).get("token", [""])[-1])  # a download's address has it
+
+
+def _fits(request: Any) -> bool:
+    length = request.headers.get("Content-Length", "0")
+    chunked = "Transfer-Encoding" in request.headers
+    return not chunked and length.isdecimal() and int(length) <= LARGEST_SIGN_IN
+
+
+def _is_on(switch: str) -> bool:
+    return os.environ.get(switch, "").lower() in {"1", "true", "yes"}
+
+
+def _tell_less(server: Any) -> None:
+    """Of the status, tell those without a session no more than TOLD."""
+    write = server.ApiListHandler.write
+
+    def write_less(self: Any, chunk: Any) -> None:
+        if self.resource == "statuses" and not has_session(self.request):
+            statuses = json.loads(chunk).get("statuses", []) if isinstance(chunk, str) else []
+            chunk = json.dumps({"statuses": [{name: status.get(name) for name in TOLD} for status in statuses]})
+        write(self, chunk)
+
+    server.ApiListHandler.write = write_less
