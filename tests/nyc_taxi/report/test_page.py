@@ -27,7 +27,7 @@ from tests.conftest import REAL_FILES, run_of, settings_for
 from tests.nyc_taxi.load.loading import judged, miscounted
 from tests.nyc_taxi.report.report_page import ReportPage
 
-MADE_UP = [
+SYNTHETIC = [
     ("yellow", "2021-01", "dtc"),
     ("green", "2020-02", "tlc"),
     ("fhv", "2021-05", "dtc"),
@@ -138,7 +138,7 @@ def test_the_page_of_october_2020_agrees_with_pandas(october: tuple[StagedFile, 
 # --- Synthetic files, every service
 
 
-@pytest.mark.parametrize(("service", "month", "origin"), MADE_UP)
+@pytest.mark.parametrize(("service", "month", "origin"), SYNTHETIC)
 def test_every_number_is_the_one_that_pandas_finds(
     service: str, month: str, origin: str, trips: TripServer, offline: Settings
 ) -> None:

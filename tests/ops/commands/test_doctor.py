@@ -131,12 +131,12 @@ def test_without_a_repository_to_follow_that_of_the_checkout_is_asked_and_no_pas
     assert (state, text.startswith("localhost/not-there.git: "), "a-word" in text) == ("FAIL", True, False)
 
 
-def stand_in_bucket(google_server: GoogleServer, google: GoogleSettings) -> dict[str, str]:
+def emulator_bucket(google_server: GoogleServer, google: GoogleSettings) -> dict[str, str]:
     return {**google_server.environment(), "GCS_BUCKET": google.bucket}
 
 
 def test_bucket_and_data_set_must_be_in_one_place(google_server: GoogleServer, google: GoogleSettings) -> None:
-    env = stand_in_bucket(google_server, google)
+    env = emulator_bucket(google_server, google)
     assert said(cloud.location, env) == (
         "ok",
         f"bucket {google.bucket} and data set {google.dataset} are in US",

@@ -587,7 +587,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up_in_time(
 # --- what a query would cost
 
 
-def test_the_plan_of_a_query_on_the_stand_in_is_zero_and_a_bad_query_is_refused(google: GoogleSettings) -> None:
+def test_the_plan_of_a_query_on_the_emulator_is_zero_and_a_bad_query_is_refused(google: GoogleSettings) -> None:
     ensure_table(YELLOW, bigquery_client(google), google)
     assert planned_bytes(f"SELECT COUNT(*) FROM `{name_of(google)}`", google) == 0
     assert planned_bytes("SELECT COUNT(*) FROM yellow_cab_data", google) == 0
