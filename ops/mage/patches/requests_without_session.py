@@ -6,7 +6,7 @@ taken, addresses and process numbers in the status. Websockets are open to every
 all who listen, and the terminal starts a shell for anybody, even where it is off.
 
 Patch: every route needs a valid session, but for those of OPEN, and a trigger's address, which has a key of its own. A
-new route of a later Mage needs one too. The terminal does not open where it is off.
+new route of a later Mage needs one too. Where the terminal is off, no shell is started.
 """
 
 import inspect
@@ -47,8 +47,6 @@ def apply(server: Any) -> None:
     """Ask every request for its session."""
 
     def check(request: Any, handler: type) -> Refusal | None:
-        if handler is server.TerminalWebsocketServer and _is_on("DISABLE_TERMINAL"):
-            return Refusal(403, "The terminal is off")
         if has_session(request):
             return None
         if not _fits(request):
@@ -59,6 +57,9 @@ def apply(server: Any) -> None:
             return None
         return Refusal(401, "Sign in first")
 
+    if _is_on("DISABLE_TERMINAL"):
+        # The editor opens it all the same: it is heard, and no shell is started.
+        server.TerminalWebsocketServer.open = lambda *_, **__: None
     guard_mage(server, check)
     _tell_less(server)
 

@@ -44,7 +44,8 @@ def apply(session: Any) -> None:
         try:
             made = await create(cls, payload, user, **given)
         except session.ApiError:
-            attempts.failed(account)
+            if payload.get("password"):
+                attempts.failed(account)
             raise
         attempts.forget(account)
         return made

@@ -116,8 +116,8 @@ def test_the_password_is_random_private_and_on_no_command_line(server: PostgresS
 def test_listens_on_127_0_0_1_only(server: PostgresServer) -> None:
     sockets = [
         tuple(connection.laddr)
-        for process in server_processes(server.data)
-        for connection in process.connections("all")
+        for process in [postmaster(server.data)]
+        for connection in psutil.Process(getattr(process, "pid", process)).connections("all")
         if connection.status == psutil.CONN_LISTEN or connection.family.name == "AF_UNIX"
     ]
     assert set(sockets) == {("127.0.0.1", server.port)}
