@@ -43,7 +43,15 @@ def look_again(project: Path) -> bool:
     """
     touched = _names(project, "diff-files")
     same = touched - _names(project, "diff") if touched else touched
-    return not same or _git(project, "update-index", "--", *sorted(same)).returncode == 0
+    if not same:
+        return True
+    before = _staged(project, same)
+    looked = _git(project, "update-index", "--", *sorted(same)).returncode == 0
+    if _staged(project, same) == before:
+        return looked
+    # Mage writes a file in two steps, and git looked in between: what was staged is put back, and looked at later.
+    _git(project, "update-index", "-z", "--index-info", stdin=before)
+    return False
 
 
 @contextmanager
@@ -86,5 +94,10 @@ def _names(project: Path, command: str) -> set[str]:
     return {name for name in listed.split("\0") if name}
 
 
-def _git(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=False)
+def _staged(project: Path, names: set[str]) -> str:
+    """What the index has of the files, in the form that `git update-index --index-info` takes."""
+    return _git(project, "ls-files", "--stage", "--full-name", "-z", "--", *sorted(names)).stdout
+
+
+def _git(project: Path, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["git", *arguments], cwd=project, input=stdin, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.mage import git_filter
 from ops.mage.git_filter import install_git_filter, kept_clean, look_again
 from ops.paths import PROJECT, ROOT
 from ops.wait import wait_until
@@ -87,3 +88,23 @@ def test_it_is_kept_clean_while_mage_writes(project: Path) -> None:
 def test_a_folder_without_git_is_no_error(tmp_path: Path) -> None:
     with kept_clean(tmp_path):
         assert not (tmp_path / ".git").exists()
+
+
+def test_a_look_while_mage_writes_stages_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_git_filter(project)
+    pipeline = project / "pipelines" / "api_to_postgres" / "metadata.yaml"
+    mage_runs(pipeline)
+    written, run = pipeline.read_text(), git_filter._git
+
+    def half_written(where: Path, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        looks = arguments[:2] == ("update-index", "--")
+        pipeline.write_text("" if looks else written)
+        return run(where, *arguments, stdin=stdin)
+
+    monkeypatch.setattr(git_filter, "_git", half_written)
+    assert not look_again(project)
+    assert git(project, "diff", "--cached", "--name-only") == ""
+    monkeypatch.undo()
+    pipeline.write_text(written)
+    assert look_again(project)
+    assert git(project, "status", "--short") == ""
