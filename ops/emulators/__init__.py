@@ -1,1 +1,1 @@
-"""Emulators of Google's services: programs for the Python of .venv-emulators, apart from the rest of `local`."""
+"""Emulators of Google's services: programs for the Python of .venv-emulators, apart from the rest of `ops`."""

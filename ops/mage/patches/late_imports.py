@@ -1,8 +1,8 @@
 """
 Packages that Mage imports at every start, and that a run here never uses, are loaded when they are first used.
 
-Fault: `mage run` imports scipy, scikit-learn, polars, IPython (by way of memory_profiler), the agents of New Relic and
-Sentry and more, before it looks at the pipeline: half of the CPU time of a short run, and of each job of `load_many`.
+Fault: `mage run` imports scipy, scikit-learn, polars, the agents of New Relic and Sentry and
+more, before it looks at the pipeline: much of the CPU time of a short run, and of each job of `load_many`.
 
 Patch: in the modules of Mage, and nowhere else, a name that comes from one of these packages is a `Late` one. The
 first use loads the package, and the real names take the places of the late ones. Blocks, the library and kernels
@@ -23,11 +23,12 @@ from ops.mage.import_hooks import OnImport, Run
 
 UPSTREAM = "none filed"
 MODULE = "mage_ai"
+# Not memory_profiler, although it loads IPython: that has imports in circles, which two blocks in two threads may meet
+# half-way. Loaded at the start, it is whole before any block runs.
 PACKAGES = frozenset(
     {
         "aiohttp",
         "joblib",
-        "memory_profiler",
         "newrelic",
         "polars",
         "redis",
@@ -103,7 +104,7 @@ def real(late: Late) -> Any:
 
 def is_needed(mage_ai: ModuleType) -> bool:
     """Whether Mage still imports at its start what a run does not use."""
-    sources = {"system/memory/utils.py": "from memory_profiler import", "shared/parsers.py": "\nimport scipy"}
+    sources = {"shared/parsers.py": "\nimport scipy", "data_preparation/models/utils.py": "\nimport polars"}
     [folder] = mage_ai.__path__
     return any(text in open(f"{folder}/{name}", encoding="utf-8").read() for name, text in sources.items())
 
@@ -129,9 +130,11 @@ def _import(
 ) -> Any:
     """`__import__` for Mage's modules: late, where the package is a late one and not loaded yet."""
     package = _package(name)
-    if level or package not in PACKAGES or package in sys.modules or not globals:
+    holder = sys.modules.get((globals or {}).get("__name__", ""))
+    # The code of a block has the builtins of Mage's module that executes it, but names of its own.
+    if level or package not in PACKAGES or package in sys.modules or holder is None or vars(holder) is not globals:
         return builtins.__import__(name, globals, locals, fromlist or (), level)
-    _holders[package].append(sys.modules[globals["__name__"]])
+    _holders[package].append(holder)
     return Late(name if fromlist else package, name)
 
 

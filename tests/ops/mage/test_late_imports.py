@@ -27,7 +27,7 @@ from mage_ai.data_preparation.models.block.dynamic import utils as dynamic
 from mage_ai.shared import parsers
 
 def loaded():
-    heavy = {"scipy", "polars", "sklearn", "joblib", "IPython", "memory_profiler", "aiohttp"}
+    heavy = {"scipy", "polars", "sklearn", "joblib", "aiohttp"}
     return sorted(heavy & sys.modules.keys())
 assert loaded() == [], loaded()
 """
