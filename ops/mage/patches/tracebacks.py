@@ -4,8 +4,8 @@ An answer to somebody without a session says that it was refused, and not how th
 Fault: what a handler raises is answered by status 200 with a traceback: paths, source lines, versions. A wrong key of a
 trigger is answered so too, and a program that looks at the status takes it for success.
 
-Patch: the status of what a handler raises is the error's own, and the answer one sentence. Mage's log keeps the traceback. Who has signed in
-gets the form that the web UI expects, as before, without the traceback.
+Patch: the status of what a handler raises is the error's own, and the answer one sentence. Mage's log keeps the
+traceback. Who has signed in gets the form that the web UI expects, as before, without the traceback.
 """
 
 import inspect
