@@ -30,9 +30,10 @@ KNOWN := PYTHON WORKERS PYTHONWARNINGS NYC_TAXI_LOCAL_DIR MAGE_DATA_DIR MAGE_DAT
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(if $(MAKEOVERRIDES),$(filter-out $(KNOWN),$(GIVEN)))
 ifneq ($(UNKNOWN),)
-NEAREST := $(shell $(or $(PYTHON),python3) -c 'import difflib, sys; \
-  print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(firstword $(UNKNOWN)) $(KNOWN) 2>/dev/null)
-$(error make $(MAKECMDGOALS) does not take $(firstword $(UNKNOWN))$(if $(NEAREST), (did you mean $(NEAREST)?)), but \
+OTHERS := $(foreach goal,run backfill triggers sql plan up lock,$(FOR_$(goal)))
+NEAREST := $(if $(filter-out $(OTHERS),$(firstword $(UNKNOWN))),$(shell $(or $(PYTHON),python3) -c 'import difflib, sys; \
+  print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(firstword $(UNKNOWN)) $(KNOWN) 2>/dev/null))
+$(error $(strip make $(MAKECMDGOALS)) does not take $(firstword $(UNKNOWN))$(if $(NEAREST), (did you mean $(NEAREST)?)), but \
   $(strip $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) PYTHON WORKERS) and the settings of dev.env)
 endif
 # As they were typed: make itself would take $$1 for a variable of its own.
@@ -41,13 +42,20 @@ $(foreach name,$(FOR_run) $(FOR_backfill) $(FOR_triggers) Q TRIPS,$(if $(filter 
 # --name and the value, where the variable is given; the value by the environment, so that no shell reads it.
 option = $(if $(value $(1)),--$(2) "$$$(1)")
 
+.DEFAULT:
+	@echo "FAILED  make has no $@: make lists what it has" >&2; exit 2
+
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Runs again only when a lock or what pyproject.toml says of the project changes.
 SET_UP = @PYTHON="$(PYTHON)" sh ops/set_up.sh
-.venv/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml
+.venv/.ready: requirements-dev.txt requirements-uv.txt pyproject.toml $(if $(PYTHON),$(patsubst setup,another-python,$(filter setup,$(MAKECMDGOALS))))
 	$(SET_UP) .venv .venv-emulators
+
+# `make setup PYTHON=...` looks whether the environments are of that Python.
+.PHONY: another-python
+another-python:
 
 # The emulators of Google Cloud Storage and BigQuery: their packages would not fit mage-ai's pins.
 .venv-emulators/.ready: ops/emulators/requirements.txt | .venv/.ready

@@ -99,7 +99,10 @@ def arena() -> Iterator[Arena]:
         data, cloud = folder / "postgres" / "data", folder / "google"
         with TripServer(folder / "trips") as trips:
             try:
-                yield Arena(folder, postgres.start(data), trips, google.start(cloud))
+                made = Arena(folder, postgres.start(data), trips, google.start(cloud))
+                # By its own clock, it would vacuum what one contestant has left while another one is measured.
+                made.sql("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
+                yield made
             finally:
                 google.stop(cloud)
                 postgres.stop(data)

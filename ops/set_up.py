@@ -80,8 +80,9 @@ def make(name: str) -> Path:
     digest = hashlib.sha256(b"".join((ROOT / lock).read_bytes() for lock in LOCKS[name])).hexdigest()
     try:
         with _locked(name):
-            if not ready.exists() or ready.read_text() != digest:
-                _fill(name, anew=not ready.exists())
+            anew = not ready.exists() or (name != UV and _another_python_is_asked_for(ROOT / name))
+            if anew or ready.read_text() != digest:
+                _fill(name, anew=anew)
             if name == MAIN:  # in a second: the programs that pyproject.toml names may be others
                 _uv("pip", "install", "--no-deps", "--no-build-isolation", "--editable", ROOT, "--python", python)
             ready.write_text(digest)  # last: what was interrupted is not finished
@@ -108,6 +109,13 @@ def _fill(name: str, *, anew: bool) -> None:
     _uv("pip", "install", "--compile-bytecode", "--python", python, *options, ROOT / lock)
     if PROVIDER_LOCK in LOCKS[name]:  # never installed: its types are read from the wheel
         _pip("download", "--dest", folder / "wheels", *options, ROOT / PROVIDER_LOCK)
+
+
+def _another_python_is_asked_for(folder: Path) -> bool:
+    """Whether PYTHON names a Python of another version than that of the environment in `folder`."""
+    has = re.search(r"^version(?:_info)? = (\d+\.\d+)", (folder / "pyvenv.cfg").read_text(), re.MULTILINE)
+    asked = "{}.{}".format(*sys.version_info)
+    return bool(os.environ.get("PYTHON")) and (has is None or has[1] != asked)
 
 
 def _python(name: str) -> Path:

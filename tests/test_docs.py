@@ -11,6 +11,8 @@ from tests.taxi_lines import check, check_meant, lines
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("terraform/*.md"), *ROOT.glob("bench/*.md")])
 CODE = sorted([*(ROOT / "ops").rglob("*.py"), *(PROJECT / "utils").rglob("*.py")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+NAMED = re.compile(r"\[`?([\w.-]+\.py)`?\]\(([^)\s#]+)\)")
+"""A link whose text is the name of a module."""
 
 
 def anchors(page: Path) -> set[str]:
@@ -27,6 +29,8 @@ def test_links_lead_somewhere_and_commands_exist(page: Path) -> None:
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+    for shown, link in NAMED.findall(text):
+        assert Path(link).name == shown
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
     for line in lines(text):

@@ -34,8 +34,7 @@ class Known(click.ParamType):
         from nyc_taxi.errors import UnknownName
 
         try:
-            for part in value.split(",") if self._commas else (value,):
-                self._check(part.strip() if self._commas else part)
+            self._check(value)
         except (UnknownName, ValueError) as error:
             self.fail(str(error), param, ctx)
         return value
@@ -78,11 +77,10 @@ def _origins() -> Iterable[str]:
     return ORIGINS
 
 
-def _check_rule(name: str) -> None:
-    from nyc_taxi.transform.rules import rule_named
+def _check_rules(text: str) -> None:
+    from nyc_taxi.run import rules_named
 
-    if name not in ("", "none"):
-        rule_named(name)
+    rules_named(text)
 
 
 def _rules() -> Iterable[str]:
@@ -108,7 +106,7 @@ ANY_PIPELINE = Known("pipeline", lambda _: None, lambda: Checkout().names())
 """One that another Mage may have, which is asked before anything is made."""
 SERVICE = Known("service", _check_service, _services)
 ORIGIN = Known("origin", _check_origin, _origins)
-RULES = Known("rules", _check_rule, _rules, commas=True)
+RULES = Known("rules", _check_rules, _rules, commas=True)
 MONTH = Known("YYYY-MM", _check_month)
 DATE = Known("YYYY-MM-DD", _check_date)
 
@@ -117,6 +115,17 @@ month = click.option("--month", type=MONTH, help="Month of the trip file.")
 origin = click.option("--origin", type=ORIGIN, help="Where the file comes from: dtc or tlc.")
 rules = click.option("--rules", type=RULES, help="Rules that a row must pass, with commas between them; or none.")
 prefix = click.option("--prefix", help="Folder in the bucket, in a pipeline that has this variable.")
+
+
+class Statement(click.Command):
+    """A command whose argument is SQL, which may begin with a comment: that is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What starts with two dashes and holds white space is the statement, and no options follow it."""
+        comments = [at for at, arg in enumerate(args) if arg.startswith("--") and len(arg.split()) > 1]
+        if comments and "--" not in args:
+            args = [*args[: comments[0]], "--", *args[comments[0] :]]
+        return super().parse_args(ctx, args)
 
 
 def statement(function: Callable[[str], None]) -> Callable[..., None]:

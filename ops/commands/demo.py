@@ -80,7 +80,8 @@ def command() -> int:
     Console(width=180 if not sys.stdout.isatty() else None).print(_table(loaded))
     agree = all(month.agrees for month in loaded)
     print(f"{'All numbers agree' if agree else 'FAILED  the numbers disagree'} ({time.monotonic() - started:.0f} s)")
-    print('Look around: taxi sql "select * from ny_taxi.load_audit"   or   taxi ui   or   ls .local/google')
+    audit = f"{env.get('POSTGRES_SCHEMA', 'ny_taxi')}.load_audit"
+    print(f'Look around: taxi sql "select * from {audit}"   or   taxi ui   or   ls {local_dir() / "google"}')
     return 0 if agree else 1
 
 

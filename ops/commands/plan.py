@@ -2,7 +2,7 @@
 
 import click
 
-from ops.commands.arguments import examples, statement
+from ops.commands.arguments import Statement, examples, statement
 
 TIB = 1 << 40
 USD_PER_TIB = 6.25
@@ -24,6 +24,7 @@ def describe(planned: int, *, emulator: bool) -> str:
 
 @click.command(
     "plan",
+    cls=Statement,
     epilog=examples(
         "taxi plan \"select count(*) from yellow_cab_data where file_month = '2021-01-01'\"", "taxi plan - < query.sql"
     ),

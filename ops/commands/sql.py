@@ -1,10 +1,9 @@
 """`taxi sql`: SQL on whichever Postgres is configured; its answer whole, for a person or for a program."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -12,13 +11,14 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
-from ops.commands.arguments import examples, statement
+from ops.commands.arguments import Statement, examples, statement
 
 WIDEST = 1 << 30
 
 
 @click.command(
     "sql",
+    cls=Statement,
     epilog=examples(
         'taxi sql "select count(*) from ny_taxi.yellow_cab_data"',
         'taxi sql "select * from ny_taxi.load_audit" > audit.csv',
@@ -40,9 +40,10 @@ def command(statement: str) -> None:
 
     settings = Settings.from_environment(environment())
     with connect(settings.postgres) as connection, connection.cursor() as cursor:
+        leave_values_as_text(connection)
         cursor.execute(statement)
         columns = [column.name for column in cursor.description or ()]
-        rows = [[_text(value) for value in row] for row in (cursor.fetchall() if cursor.description else ())]
+        rows = [[value or "" for value in row] for row in (cursor.fetchall() if cursor.description else ())]
         status = cursor.statusmessage
         connection.commit()
     if not columns:
@@ -79,9 +80,9 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[str]], file: IO[st
     writer.writerows(rows)
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dict | list):
-        return json.dumps(value, default=str)
-    return f"\\x{value.hex()}" if isinstance(value, memoryview) else str(value)
+def leave_values_as_text(connection: Any) -> None:
+    """Let a connection give every value as Postgres writes it, as psql would show it, and not as Python does."""
+    from psycopg2 import extensions
+
+    types = tuple(extensions.string_types)  # of any other, the driver makes nothing
+    extensions.register_type(extensions.new_type(types, "TEXT", lambda value, _: value), connection)

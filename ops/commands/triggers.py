@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import yaml
+from nyc_taxi.errors import not_one_of
 from rich.console import Console
 from rich.table import Table
 
@@ -186,7 +187,7 @@ def _short(trigger: Json | None) -> str:
 
 def _hand_out_token(reached: Connection, name: str) -> None:
     """Keep the header with a new token in a file of its owner's, and print the line that uses it."""
-    pipeline, _, trigger = name.partition("/")
+    pipeline, trigger = name.split("/", 1)
     number, token = new_token(reached.api, pipeline, trigger)
     header = local_dir() / f"{pipeline}.{trigger}.header"
     header.parent.mkdir(parents=True, exist_ok=True)
@@ -197,17 +198,24 @@ def _hand_out_token(reached: Connection, name: str) -> None:
     print(f"  {reached.public_url}/api/pipeline_schedules/{number}/api_trigger")
 
 
+def _api_triggers() -> list[str]:
+    """PIPELINE/TRIGGER of those in code."""
+    return [f"{t['pipeline_uuid']}/{t['name']}" for t in in_code(PROJECT) if t.get("schedule_type") == "api"]
+
+
 def _api_trigger(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
-    """PIPELINE/TRIGGER; which triggers there are, Mage knows."""
-    pipeline, slash, trigger = (text or "").partition("/")
-    if text is not None and not (pipeline and slash and trigger):
+    """One of the project, unless a Mage that may have others is named."""
+    if text is None:
+        return None
+    if "MAGE_URL" not in configured() and text not in (known := _api_triggers()):
+        raise click.BadParameter(not_one_of("API trigger", text, known), ctx, param)
+    if not all(text.partition("/")):
         raise click.BadParameter(f"{text!r} is not of the form PIPELINE/TRIGGER", ctx, param)
     return text
 
 
-def _api_triggers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    names = [f"{t['pipeline_uuid']}/{t['name']}" for t in in_code(PROJECT) if t.get("schedule_type") == "api"]
-    return [name for name in names if name.startswith(incomplete)]
+def _begun(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in _api_triggers() if name.startswith(incomplete)]
 
 
 @click.command(
@@ -221,7 +229,7 @@ def _api_triggers(ctx: click.Context, param: click.Parameter, incomplete: str) -
     "--new-token",
     metavar="PIPELINE/TRIGGER",
     callback=_api_trigger,
-    shell_complete=_api_triggers,
+    shell_complete=_begun,
     help="Make a new token of an API trigger.",
 )
 def command(remove: str | None, new_token: str | None) -> int:

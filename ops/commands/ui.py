@@ -16,16 +16,17 @@ def command() -> int:
     The first start makes a password and says it once; .env keeps it. Every process that was started ends with it.
     """
     from ops.mage.server import MageServer
+    from ops.ports import ui_port
     from ops.stack import web_ui
-    from ops.stack.environment import environment
+    from ops.stack.environment import configured, environment
 
-    env = environment()
-    server = MageServer(env, int(env.get("MAGE_HOST_PORT", "6789")))
+    port = ui_port(configured())  # before anything starts
+    server = MageServer(environment(), port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         # Not by `with`: who presses Ctrl-C while it starts would leave it running.
         server.start()
-        with web_ui.recorded(server.port):
+        with web_ui.recorded(server.port, server.pid):
             print(f"Mage comes up at http://localhost:{server.port}  {server.owner.email} signs in", flush=True)
             return server.join()
     except KeyboardInterrupt:

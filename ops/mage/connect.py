@@ -9,9 +9,8 @@ from ops.mage.api import MageApi, MageApiError
 from ops.mage.owner import EMAIL, stored_owner
 from ops.mage.server import MageServer, scheduler_runs
 from ops.paths import HOST, local_dir
+from ops.ports import ui_port
 from ops.stack.environment import configured, environment
-
-DEFAULT_PORT = "6789"
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Connection:
 
 def must_be_started(values: Mapping[str, str]) -> bool:
     """Whether no Mage is named, and none answers on this machine, so that a command has to start one."""
-    return "MAGE_URL" not in values and not scheduler_runs(_address(values))
+    return "MAGE_URL" not in values and not scheduler_runs(address(values))
 
 
 @contextmanager
@@ -36,10 +35,11 @@ def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connect
     Sign in to the Mage that MAGE_URL names, else to the one at MAGE_HOST_PORT, which is started where none runs.
 
     `values` are the settings; by default those of dev.env, .env and the shell. Raises MageApiError when a named server
-    does not answer or refuses the user, LocalStackError when an own one does not start.
+    does not answer or refuses the user, LocalStackError when an own one does not start or MAGE_HOST_PORT is no
+    port.
     """
     values = configured() if values is None else values
-    port, url = int(values.get("MAGE_HOST_PORT", DEFAULT_PORT)), _address(values)
+    port, url = ui_port(values), address(values)
     public_url = (values.get("MAGE_URL") or values.get("MAGE_PUBLIC_HOST", f"http://localhost:{port}")).rstrip("/")
     if not must_be_started(values):
         yield Connection(_signed_in(url, values), public_url, temporary=False)
@@ -56,8 +56,9 @@ def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connect
         server.stop()
 
 
-def _address(values: Mapping[str, str]) -> str:
-    return values.get("MAGE_URL", f"http://{HOST}:{values.get('MAGE_HOST_PORT', DEFAULT_PORT)}").rstrip("/")
+def address(values: Mapping[str, str]) -> str:
+    """Where the Mage of the settings is: MAGE_URL, else this machine's."""
+    return (values.get("MAGE_URL") or f"http://{HOST}:{ui_port(values)}").rstrip("/")
 
 
 def _signed_in(url: str, values: Mapping[str, str]) -> MageApi:

@@ -62,7 +62,7 @@ class MageServer:
         if free_port(self.port) != self.port:
             # Mage itself would silently take the next one.
             raise LocalStackError(
-                f"port {self.port} is taken: stop what listens there, or set MAGE_HOST_PORT to another"
+                f"port {self.port} is taken: taxi down ends a web UI of this checkout; or set MAGE_HOST_PORT to another"
             )
         command = [*MAGE, "start", str(self.project), "--host", HOST, "--port", str(self.port)]
         # Mage leaves files of its kernels and queues there, all the more when it is killed. A short name: sockets too.

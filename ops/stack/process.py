@@ -35,10 +35,10 @@ class Running:
     """When the process began, in seconds since 1970: of two with one command line and, in turn, one pid, which."""
 
     @classmethod
-    def this_process(cls, port: int) -> "Running":
-        """The process that asks, which serves `port`."""
-        own = psutil.Process()
-        return cls(own.pid, port, own.cmdline(), own.create_time())
+    def of(cls, pid: int, port: int) -> "Running":
+        """A process that runs now and serves `port`."""
+        process = psutil.Process(pid)
+        return cls(pid, port, process.cmdline(), process.create_time())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ops.paths import ROOT
 from ops.ports import free_port
 from tests.deploy.ssh_host import SshHost, running_ssh_host
 from tests.deploy.stack import MAGE_UID, Stack, copy_of_the_project, docker
-from tests.deploy.terraform import DEPLOY_PYTHON, WHEELS, Configuration, StandIn, StandIns, Workspace
+from tests.deploy.terraform import DEPLOY_PYTHON, WHEELS, Configuration, FakeCloud, FakeProviders, Workspace
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +35,22 @@ def configuration(deploy_environment: None) -> Configuration:
 
 
 @pytest.fixture(scope="session")
-def stand_ins(terraform: None) -> Iterator[StandIns]:
+def fake_providers(terraform: None) -> Iterator[FakeProviders]:
     """Where a test gets a cloud in memory from."""
-    with StandIns() as running:
+    with FakeProviders() as running:
         yield running
 
 
 @pytest.fixture
-def stand_in(stand_ins: StandIns, tmp_path: Path) -> StandIn:
+def fake_cloud(fake_providers: FakeProviders, tmp_path: Path) -> FakeCloud:
     """A cloud in memory, in its free trial."""
-    return stand_ins.start(tmp_path)
+    return fake_providers.start(tmp_path)
 
 
 @pytest.fixture
-def workspace(stand_in: StandIn, tmp_path: Path) -> Workspace:
+def workspace(fake_cloud: FakeCloud, tmp_path: Path) -> Workspace:
     """terraform/, ready to be applied to that cloud."""
-    return Workspace.of(tmp_path / "terraform", stand_in)
+    return Workspace.of(tmp_path / "terraform", fake_cloud)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Terraform for the tests: terraform/ in a folder of its own, with stand-ins for its providers, and its parsed text."""
+"""Terraform for the tests: terraform/ in a folder of its own, with fake providers, and its parsed text."""
 
 import json
 import re
@@ -57,8 +57,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class StandIn:
-    """A pair of stand-ins for Terraform's providers, with a cloud of its own in memory."""
+class FakeCloud:
+    """A pair of fake providers, with a cloud of their own in memory."""
 
     log: Path
     reattach: str
@@ -75,7 +75,7 @@ class StandIn:
         return [request for request in found if kind in ("", request.kind)]
 
 
-class StandIns:
+class FakeProviders:
     """The process that has all of them; a context manager."""
 
     def __init__(self) -> None:
@@ -90,17 +90,17 @@ class StandIns:
             text=True,
         )
 
-    def start(self, folder: Path, options: str = "") -> StandIn:
+    def start(self, folder: Path, options: str = "") -> FakeCloud:
         """A new cloud, whose log is in `folder`; `options` as the server's."""
         log = folder / "requests.jsonl"
         assert self._process.stdin
         assert self._process.stdout
         print(f"{shlex.quote(str(log))} {options}", file=self._process.stdin, flush=True)
         reattach = self._process.stdout.readline().strip()
-        assert reattach, "the stand-ins for Terraform's providers did not start"
-        return StandIn(log, reattach)
+        assert reattach, "the fake providers did not start"
+        return FakeCloud(log, reattach)
 
-    def __enter__(self) -> "StandIns":
+    def __enter__(self) -> "FakeProviders":
         return self
 
     def __exit__(
@@ -115,13 +115,13 @@ class Workspace:
 
     folder: Path
     reattach: str = ""
-    """The stand-ins to use; empty for the real providers."""
+    """The fake providers to use; empty for the real providers."""
 
     @classmethod
-    def of(cls, folder: Path, stand_in: StandIn | None = None) -> "Workspace":
+    def of(cls, folder: Path, fake_cloud: FakeCloud | None = None) -> "Workspace":
         """A new one, initialised."""
         shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
-        workspace = cls(folder, stand_in.reattach if stand_in else "")
+        workspace = cls(folder, fake_cloud.reattach if fake_cloud else "")
         workspace.run("init", "-backend=false", "-input=false")
         return workspace
 

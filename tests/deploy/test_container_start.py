@@ -411,7 +411,7 @@ def test_a_broken_push_leaves_the_last_good_commit_at_work(following: Following)
 
 
 @pytest.mark.mage
-def test_the_sync_of_the_web_ui_fetches_what_was_mended(following: Following) -> None:
+def test_the_sync_of_the_web_ui_fetches_what_was_fixed(following: Following) -> None:
     fixed = following.push("four")
     following.api.update("syncs", "git", action_type="sync_data")
     assert following.head() == fixed

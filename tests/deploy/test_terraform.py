@@ -163,7 +163,7 @@ def test_the_readme_lists_every_variable_and_output(configuration: Configuration
     assert listed == {*configuration.blocks("variable"), *configuration.blocks("output")}
 
 
-def test_the_stand_in_knows_every_kind_of_resource_and_no_other(configuration: Configuration) -> None:
+def test_the_fake_cloud_knows_every_kind_of_resource_and_no_other(configuration: Configuration) -> None:
     kinds = {resource.kind for resource in configuration.resources if resource.kind.startswith("google_")}
     assert kinds == set(RESOURCES)
 

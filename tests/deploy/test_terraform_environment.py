@@ -34,7 +34,7 @@ from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
 from ops.wait import wait_until
 from tests.conftest import image_environment, sql
-from tests.deploy.terraform import StandIns, Workspace
+from tests.deploy.terraform import FakeProviders, Workspace
 from tests.deploy.test_terraform_faults import environment, secrets
 from tests.server.conftest import wait
 
@@ -101,13 +101,13 @@ class Instance:
 
 @pytest.fixture(scope="module")
 def instance(
-    stand_ins: StandIns, google_server: GoogleServer, tmp_path_factory: pytest.TempPathFactory
+    fake_providers: FakeProviders, google_server: GoogleServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Instance]:
     """The container's program with the environment of the defaults, until it answers; ended with all it started."""
     folder = tmp_path_factory.mktemp("instance")
-    stand_in = stand_ins.start(folder)
-    Workspace.of(folder / "terraform", stand_in).apply()
-    found, values = secrets(stand_in), environment(stand_in)
+    fake_cloud = fake_providers.start(folder)
+    Workspace.of(folder / "terraform", fake_cloud).apply()
+    found, values = secrets(fake_cloud), environment(fake_cloud)
     with (
         tempfile.TemporaryDirectory() as root,  # a socket's path may have 107 characters
         TripServer(folder / "trips") as trips,

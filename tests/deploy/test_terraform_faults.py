@@ -12,7 +12,7 @@ import pytest
 from nyc_taxi.settings import SECRET_NAME
 
 from ops.container.git_remote import Remote, remote_of
-from tests.deploy.terraform import EVERYTHING, IMAGE, StandIn, StandIns, TerraformFailed, Workspace
+from tests.deploy.terraform import EVERYTHING, IMAGE, FakeCloud, FakeProviders, TerraformFailed, Workspace
 
 ARMOR = {
     "access": "load_balancer",
@@ -20,15 +20,15 @@ ARMOR = {
 }
 
 
-def service(stand_in: StandIn) -> dict[str, Any]:
+def service(fake_cloud: FakeCloud) -> dict[str, Any]:
     """The newest arguments of the Cloud Run service."""
-    return stand_in.requests("google_cloud_run_v2_service")[-1].config
+    return fake_cloud.requests("google_cloud_run_v2_service")[-1].config
 
 
-def environment(stand_in: StandIn) -> dict[str, Any]:
+def environment(fake_cloud: FakeCloud) -> dict[str, Any]:
     """The container's variables: texts, and secrets as (name, version)."""
     found: dict[str, Any] = {}
-    for variable in service(stand_in)["template"][0]["containers"][0]["env"]:
+    for variable in service(fake_cloud)["template"][0]["containers"][0]["env"]:
         assert variable["name"] not in found
         if variable["value_source"]:
             secret = variable["value_source"][0]["secret_key_ref"][0]
@@ -38,11 +38,11 @@ def environment(stand_in: StandIn) -> dict[str, Any]:
     return found
 
 
-def secrets(stand_in: StandIn) -> dict[str, str]:
+def secrets(fake_cloud: FakeCloud) -> dict[str, str]:
     """What Terraform put into Secret Manager last, by the end of the secret's name."""
-    made = [request for request in stand_in.requests("google_secret_manager_secret") if request.action == "create"]
+    made = [request for request in fake_cloud.requests("google_secret_manager_secret") if request.action == "create"]
     names = {f"google_secret_manager_secret/{at}": made.config["secret_id"] for at, made in enumerate(made, 1)}
-    versions = stand_in.requests("google_secret_manager_secret_version")
+    versions = fake_cloud.requests("google_secret_manager_secret_version")
     return {
         names[request.config["secret"]].removeprefix("mage-"): request.config["secret_data_wo"]
         for request in versions
@@ -50,18 +50,18 @@ def secrets(stand_in: StandIn) -> dict[str, str]:
     }
 
 
-def remains(stand_in: StandIn) -> list[str]:
+def remains(fake_cloud: FakeCloud) -> list[str]:
     """The kinds of what was made and not destroyed."""
-    made = [request.kind for request in stand_in.requests() if request.action == "create"]
-    for request in stand_in.requests():
+    made = [request.kind for request in fake_cloud.requests() if request.action == "create"]
+    for request in fake_cloud.requests():
         if request.action == "delete":
             made.remove(request.kind)
     return sorted(made)
 
 
-def test_fault_1_the_free_trial_is_enough(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_1_the_free_trial_is_enough(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     assert "Apply complete!" in workspace.apply()
-    assert not [request for request in stand_in.requests() if request.kind.startswith("google_compute_")]
+    assert not [request for request in fake_cloud.requests() if request.kind.startswith("google_compute_")]
 
 
 def test_fault_1_a_security_policy_needs_a_paid_account(workspace: Workspace) -> None:
@@ -69,11 +69,11 @@ def test_fault_1_a_security_policy_needs_a_paid_account(workspace: Workspace) ->
         workspace.apply(**ARMOR)
 
 
-def test_fault_2_a_destroy_leaves_nothing(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_2_a_destroy_leaves_nothing(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply(deletion_protection=False)
-    assert len(remains(stand_in)) >= 30
+    assert len(remains(fake_cloud)) >= 30
     assert "Destroy complete!" in workspace.destroy(deletion_protection=False)
-    assert remains(stand_in) == []
+    assert remains(fake_cloud) == []
 
 
 @pytest.mark.parametrize(
@@ -94,26 +94,26 @@ def test_fault_2_without_abandon_a_destroy_fails(workspace: Workspace, place: st
         workspace.destroy(deletion_protection=False)
 
 
-def test_fault_3_ingress_needs_no_hand(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_3_ingress_needs_no_hand(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
-    found = service(stand_in)
+    found = service(fake_cloud)
     assert found["ingress"] == "INGRESS_TRAFFIC_ALL"
     assert (found["invoker_iam_disabled"], found["iap_enabled"]) == (False, False)
 
 
-def test_fault_4_apis_need_no_hand(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_4_apis_need_no_hand(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
-    kinds = [request.kind for request in stand_in.requests()]
+    kinds = [request.kind for request in fake_cloud.requests()]
     switched_on = [at for at, kind in enumerate(kinds) if kind == "google_project_service"]
     others = [at for at, kind in enumerate(kinds) if kind.startswith("google_") and at not in switched_on]
     assert len(switched_on) >= 8
     assert max(switched_on) < min(others)
 
 
-def test_fault_5_mage_has_no_rights_but_these(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_5_mage_has_no_rights_but_these(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
     mage = "serviceAccount:mage-run@my-project.iam.gserviceaccount.com"
-    grants = [request for request in stand_in.requests() if request.kind.endswith("_iam_member")]
+    grants = [request for request in fake_cloud.requests() if request.kind.endswith("_iam_member")]
     assert {request.config["member"] for request in grants} == {mage}
     assert sorted({(request.kind.removeprefix("google_"), request.config["role"]) for request in grants}) == [
         ("bigquery_dataset_iam_member", "roles/bigquery.dataEditor"),
@@ -125,20 +125,22 @@ def test_fault_5_mage_has_no_rights_but_these(workspace: Workspace, stand_in: St
     ]
 
 
-def test_fault_6_no_secret_is_in_the_state_a_plan_or_the_environment(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_6_no_secret_is_in_the_state_a_plan_or_the_environment(
+    workspace: Workspace, fake_cloud: FakeCloud
+) -> None:
     said = workspace.apply() + workspace.run("output", "-json") + workspace.run("show", "-json")
-    found = secrets(stand_in)
+    found = secrets(fake_cloud)
     assert sorted(found) == ["database-password", "database-url", "jwt-secret", "owner-password"]
     password = found["database-password"]
     assert len(password) == 32
     assert f"postgresql+psycopg2://mage:{password}@/mage_metadata?host=/cloudsql/" in found["database-url"]
-    [user] = stand_in.requests("google_sql_user")
+    [user] = fake_cloud.requests("google_sql_user")
     assert user.config["password_wo"] == password
     for value in (*found.values(), password):
         assert value not in workspace.state
         assert value not in said
-        assert value not in str(service(stand_in))
-    variables = environment(stand_in)
+        assert value not in str(service(fake_cloud))
+    variables = environment(fake_cloud)
     sensitive = {name for name in variables if SECRET_NAME.search(name)} - {"HIDE_API_TRIGGER_TOKEN"}
     assert sensitive == {
         "DEFAULT_OWNER_PASSWORD",
@@ -156,29 +158,31 @@ def test_fault_6_no_secret_is_in_the_state_a_plan_or_the_environment(workspace: 
         (IMAGE.replace("nyc-taxi-mage", "mageai/mageai"), "holds no project: Mage would come up empty"),
     ],
 )
-def test_fault_7_nothing_comes_up_empty(workspace: Workspace, stand_in: StandIn, image: str | None, why: str) -> None:
+def test_fault_7_nothing_comes_up_empty(
+    workspace: Workspace, fake_cloud: FakeCloud, image: str | None, why: str
+) -> None:
     with pytest.raises(TerraformFailed, match=why):
         workspace.apply(image=image)
-    assert stand_in.requests() == []
+    assert fake_cloud.requests() == []
 
 
-def test_fault_7_the_registry_can_be_had_before_the_image(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_7_the_registry_can_be_had_before_the_image(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     message = (workspace.folder / "cloud_run.tf").read_text()
     [targets] = re.findall(r"terraform apply (-target=\S+ -target=\S+)", message)
     workspace.run("apply", "-auto-approve", *targets.split(), project_id="my-project", owner_email="me@example.org")
-    assert {request.kind for request in stand_in.requests()} == {
+    assert {request.kind for request in fake_cloud.requests()} == {
         "google_project_service",
         "google_artifact_registry_repository",
     }
     assert "Apply complete!" in workspace.apply()
 
 
-def test_fault_8_no_filestore_no_default_sign_in_no_default_secret(workspace: Workspace, stand_in: StandIn) -> None:
+def test_fault_8_no_filestore_no_default_sign_in_no_default_secret(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     with pytest.raises(TerraformFailed, match=r"admin@admin\.com is Mage's default, which everyone knows"):
         workspace.apply(owner_email="admin@admin.com")
     workspace.apply()
-    assert not stand_in.requests("google_filestore_instance")
-    variables, found = environment(stand_in), secrets(stand_in)
+    assert not fake_cloud.requests("google_filestore_instance")
+    variables, found = environment(fake_cloud), secrets(fake_cloud)
     assert variables["DEFAULT_OWNER_EMAIL"] == "me@example.org"
     assert variables["REQUIRE_USER_AUTHENTICATION"] == "1"
     assert variables["DEFAULT_OWNER_PASSWORD"] == ("mage-owner-password", "1")
@@ -197,25 +201,27 @@ def test_a_new_image_of_a_workflow_stays_and_is_told(workspace: Workspace) -> No
     assert "The service runs another image than var.image says" in said
 
 
-def test_a_new_password_reaches_database_and_mage_at_once(workspace: Workspace, stand_in: StandIn) -> None:
+def test_a_new_password_reaches_database_and_mage_at_once(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
-    before = secrets(stand_in)
+    before = secrets(fake_cloud)
     workspace.apply(password_version=2)
-    after, variables = secrets(stand_in), environment(stand_in)
-    assert stand_in.requests("google_sql_user")[-1].config["password_wo"] == after["database-password"]
+    after, variables = secrets(fake_cloud), environment(fake_cloud)
+    assert fake_cloud.requests("google_sql_user")[-1].config["password_wo"] == after["database-password"]
     assert after["database-password"] in after["database-url"]
     assert after["database-password"] != before["database-password"]
     assert (after["jwt-secret"], after["owner-password"]) == (before["jwt-secret"], before["owner-password"])
     # Its version is in the service, so that a new revision reads it.
     assert variables["POSTGRES_PASSWORD"] == ("mage-database-password", "2")
     assert variables["JWT_SECRET"] == ("mage-jwt-secret", "1")
-    order = [(request.action, request.kind) for request in stand_in.requests()]
+    order = [(request.action, request.kind) for request in fake_cloud.requests()]
     old = order.index(("delete", "google_secret_manager_secret_version"))
     assert old > order.index(("update", "google_cloud_run_v2_service"))
 
 
-def test_an_apply_that_failed_half_way_is_mended_by_another_password(stand_ins: StandIns, tmp_path: Path) -> None:
-    broken = stand_ins.start(tmp_path, "--broken google_secret_manager_secret_version")
+def test_an_apply_that_failed_half_way_is_completed_with_another_password(
+    fake_providers: FakeProviders, tmp_path: Path
+) -> None:
+    broken = fake_providers.start(tmp_path, "--broken google_secret_manager_secret_version")
     workspace = Workspace.of(tmp_path / "terraform", broken)
     with pytest.raises(TerraformFailed, match="Internal error"):
         workspace.apply()
@@ -228,19 +234,19 @@ def test_an_apply_that_failed_half_way_is_mended_by_another_password(stand_ins: 
     assert secrets(broken)["database-password"] == changed.config["password_wo"]
 
 
-def test_data_are_protected_until_they_are_not(workspace: Workspace, stand_in: StandIn) -> None:
+def test_data_are_protected_until_they_are_not(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
-    there = remains(stand_in)
+    there = remains(fake_cloud)
     with pytest.raises(TerraformFailed, match="deletion_protection"):
         workspace.destroy()
-    assert remains(stand_in) == there
+    assert remains(fake_cloud) == there
     workspace.apply(deletion_protection=False)
     workspace.destroy(deletion_protection=False)
-    assert remains(stand_in) == []
+    assert remains(fake_cloud) == []
 
 
-def test_every_option_at_once_comes_and_goes(stand_ins: StandIns, tmp_path: Path) -> None:
-    paid = stand_ins.start(tmp_path, "--paid")
+def test_every_option_at_once_comes_and_goes(fake_providers: FakeProviders, tmp_path: Path) -> None:
+    paid = fake_providers.start(tmp_path, "--paid")
     workspace = Workspace.of(tmp_path / "terraform", paid)
     given = {**EVERYTHING, "deletion_protection": False}
     assert "Apply complete!" in workspace.apply(**given)
@@ -264,9 +270,9 @@ def test_every_option_at_once_comes_and_goes(stand_ins: StandIns, tmp_path: Path
     assert remains(paid) == []
 
 
-def test_the_service_is_as_mage_needs_it(workspace: Workspace, stand_in: StandIn) -> None:
+def test_the_service_is_as_mage_needs_it(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
-    found = service(stand_in)
+    found = service(fake_cloud)
     [template] = found["template"]
     [container] = template["containers"]
     for scaling in (found["scaling"][0], template["scaling"][0]):
@@ -281,7 +287,7 @@ def test_the_service_is_as_mage_needs_it(workspace: Workspace, stand_in: StandIn
     assert container["ports"][0]["container_port"] == 6789
     assert not container["readiness_probe"], "the Cloud Run executor copies the container, and a job may have none"
     assert template["volumes"][1]["empty_dir"] == [{"medium": "MEMORY", "size_limit": "2Gi"}]
-    variables = environment(stand_in)
+    variables = environment(fake_cloud)
     assert variables["ENV"] == "production"
     assert re.fullmatch(r"/cloudsql/my-project:us-central1:mage-[0-9a-f]{6}", variables["POSTGRES_HOST"])
     assert variables["REMOTE_VARIABLES_DIR"] == f"gs://{variables['GCS_BUCKET']}/mage/variables"

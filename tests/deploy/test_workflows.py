@@ -228,7 +228,7 @@ def fault(package: str, version: str, *fixed: str) -> dict[str, Any]:
     return {"name": package, "version": version, "vulns": [{"id": "GHSA-x", "fix_versions": list(fixed)}]}
 
 
-def test_a_fault_that_can_be_mended_here_is_refused_and_one_that_mage_pins_is_told() -> None:
+def test_a_fault_that_can_be_fixed_here_is_refused_and_one_that_mage_pins_is_told() -> None:
     asks = {
         "tornado": {"mage-ai 0.9.80": SpecifierSet("==6.4.2"), "distributed 1": SpecifierSet(">=6")},
         "urllib3": {"requests 2.31.0": SpecifierSet("<3,>=1.21.1")},

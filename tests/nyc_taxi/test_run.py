@@ -119,6 +119,7 @@ def test_without_variables_but_a_month_it_is_a_yellow_run_of_the_csv_origin(offl
         ({"month": "2021-13"}, "month '2021-13' is not of the form YYYY-MM, such as 2021-01"),
         ({"month": "January"}, "month 'January' is not of the form YYYY-MM, such as 2021-01"),
         ({"rules": "has_fun"}, "rule 'has_fun' is not one of has_passengers, positive_distance (or none)"),
+        ({"rules": "has_passengers,none"}, "rules has_passengers, none: none stands alone, or the others without it"),
         ({"rules": ["has_passengers", "x"]}, "rule 'x' is not one of has_passengers, positive_distance (or none)"),
         (
             {"month": "2022-01"},

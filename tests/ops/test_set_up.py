@@ -133,6 +133,20 @@ def test_a_finished_environment_is_left_alone_and_a_new_lock_is_installed(with_u
     assert mark.exists()
 
 
+def test_of_another_python_an_environment_is_made_anew_only_where_that_is_asked_for(with_uv: Path) -> None:
+    assert set_up(with_uv, EMULATORS).returncode == 0
+    mark, config = with_uv / EMULATORS / "mark", with_uv / EMULATORS / "pyvenv.cfg"
+    mark.touch()
+    said = config.read_text()
+    config.write_text(re.sub(r"version_info = [\d.]+", "version_info = 3.10.4", said))
+    assert said != config.read_text()
+    assert set_up(with_uv, EMULATORS, PYTHON="").returncode == 0
+    assert mark.exists()
+    assert set_up(with_uv, EMULATORS, PYTHON=sys.executable).returncode == 0
+    assert (mark.exists(), config.read_text()) == (False, said)
+    assert runs(with_uv, EMULATORS, "import six")
+
+
 def test_an_interrupted_environment_is_made_anew(with_uv: Path) -> None:
     # Something large enough to be met on the way.
     (with_uv / LOCKS[EMULATORS][0]).write_text(lock_of("six", "pyarrow", "scipy", "numpy"))

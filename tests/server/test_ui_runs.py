@@ -42,7 +42,7 @@ def test_a_backfill_made_by_clicks_completes_and_its_months_are_in_postgres(mage
     assert rows_in_postgres(mage, *QUARTER) == QUARTER
 
 
-def test_a_failed_run_is_shown_and_a_retry_completes_once_its_cause_is_mended(mage: Mage, ui: MageUi) -> None:
+def test_a_failed_run_is_shown_and_a_retry_completes_once_its_cause_is_gone(mage: Mage, ui: MageUi) -> None:
     trigger = ui.run_once("api_to_postgres", {"service": "green", "month": MONTH})
     run = ui.run_of("api_to_postgres", trigger)
     run.get_by_role("button", name="Failed").click()

@@ -13,7 +13,7 @@ from nyc_taxi.catalog.services import Service, service_named
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.months import Month
 from nyc_taxi.settings import SWITCH, Settings
-from nyc_taxi.transform.rules import rule_named
+from nyc_taxi.transform.rules import Rule, rule_named
 
 LONGEST_WAIT_HOURS = 24 * 366
 
@@ -151,11 +151,18 @@ def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> Non
         )
 
 
-def _rules(value: object, service: Service) -> tuple[str, ...]:
-    """Rule names from a list or from text with commas; empty means the service's own, 'none' means no rule."""
+def rules_named(value: object) -> list[Rule] | None:
+    """The rules of a list or of text with commas: None where it is empty, no rule for 'none'; UnknownName."""
     names = names_of(value)
-    rules = [rule_named(name) for name in names if name != "none"]
-    for rule in rules:
+    if "none" in names and set(names) != {"none"}:
+        raise UnknownName(f"rules {', '.join(names)}: none stands alone, or the others without it")
+    return [rule_named(name) for name in names if name != "none"] if names else None
+
+
+def _rules(value: object, service: Service) -> tuple[str, ...]:
+    """The names of the rules of a run: the service's own where the variable is empty."""
+    rules = rules_named(value)
+    for rule in rules or ():
         if rule.column not in service.schema.names:
             raise UnknownName(f"rule {rule.name!r} looks at {rule.column}, which {service.name} does not have")
-    return tuple(rule.name for rule in rules) if names else service.rules
+    return service.rules if rules is None else tuple(rule.name for rule in rules)

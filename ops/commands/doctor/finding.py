@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ops.errors import CommandFailed
+
 Settled = Mapping[str, str]
 """The settings as dev.env, .env and the shell give them; what is empty is absent."""
 
@@ -35,5 +37,5 @@ class Finding:
             return cls(name, "ok", check(env))
         except NotNeeded as reason:
             return cls(name, "skip", str(reason))
-        except Wrong as fault:
+        except (Wrong, CommandFailed) as fault:
             return cls(name, "FAIL", str(fault))

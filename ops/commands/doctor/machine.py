@@ -14,10 +14,9 @@ import requests
 
 from ops.commands.doctor.finding import Check, NotNeeded, Settled, Wrong
 from ops.cpu import refuse_old_cpu
-from ops.errors import LocalStackError
 from ops.mage.server import scheduler_runs
 from ops.paths import HOST, ROOT, emulator_python, local_dir
-from ops.ports import free_port
+from ops.ports import free_port, postgres_host_port, ui_port
 
 GB = 1_000_000_000
 DISK_BYTES = 5 * GB
@@ -43,10 +42,7 @@ def python(_: Settled) -> str:
 
 def processor(_: Settled) -> str:
     """A processor that Mage's packages run on."""
-    try:
-        refuse_old_cpu()
-    except LocalStackError as error:
-        raise Wrong(str(error)) from None
+    refuse_old_cpu()
     return platform.machine()
 
 
@@ -70,7 +66,7 @@ def memory(_: Settled) -> str:
 
 def ports(env: Settled) -> str:
     """The port of the web UI: free, or Mage's own."""
-    port = int(env.get("MAGE_HOST_PORT", "6789"))
+    port = ui_port(env)
     if free_port(port) == port:
         return f"{port} is free for the web UI"
     if scheduler_runs(f"http://{HOST}:{port}"):
@@ -90,7 +86,7 @@ def compose(env: Settled) -> str:
     version = str(json.loads(answer.stdout)["version"]).lstrip("v")
     if tuple(int(part) for part in version.split(".")[:2]) < COMPOSE:
         raise Wrong(f"{version}: docker-compose.yml needs {'.'.join(map(str, COMPOSE))} or later; upgrade the plugin")
-    port = int(env.get("POSTGRES_HOST_PORT", "5432"))
+    port = postgres_host_port(env)
     if free_port(port) == port or _publishes_postgres():
         return version
     # No fault: who starts everything by make has a port of their own.

@@ -14,10 +14,9 @@ from ops.commands.doctor.finding import Check, NotNeeded, Settled, Wrong
 from ops.commands.triggers import compare
 from ops.container.git_remote import remote_of
 from ops.errors import StartRefused
-from ops.mage.api import MageApiError
-from ops.mage.connect import DEFAULT_PORT, connect_to_mage
+from ops.mage.connect import address, connect_to_mage
 from ops.mage.server import scheduler_runs
-from ops.paths import HOST, PROJECT, ROOT
+from ops.paths import PROJECT, ROOT
 from ops.stack import stack
 
 GIT_SECONDS = 15
@@ -84,14 +83,11 @@ def _git(*arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.
 
 def triggers(env: Settled) -> str:
     """The triggers in code and those of the Mage that runs."""
-    url = env.get("MAGE_URL") or f"http://{HOST}:{env.get('MAGE_HOST_PORT', DEFAULT_PORT)}"
+    url = address(env)
     if not scheduler_runs(url):
         raise NotNeeded(f"no Mage runs at {url}: nothing to compare with")
-    try:
-        with connect_to_mage(env) as reached:
-            compared = compare(PROJECT, reached.api, env.get("ENV", "dev"))
-    except MageApiError as error:
-        raise Wrong(str(error)) from None
+    with connect_to_mage(env) as reached:
+        compared = compare(PROJECT, reached.api, env.get("ENV", "dev"))
     if differing := [f"{row.pipeline}/{row.trigger} {row.state}" for row in compared if row.state.differs]:
         raise Wrong(f"{', '.join(differing)}: taxi triggers says more")
     return f"{len(compared)} as in code"

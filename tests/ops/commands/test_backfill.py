@@ -35,15 +35,3 @@ def test_what_cannot_be_is_refused_before_a_mage_is_started(
     given: tuple[str, ...], said: str, refused: Callable[..., str]
 ) -> None:
     assert said in refused("backfill", *given)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (("--remove", "orphan"), "'orphan' is not 'orphans'"),
-        (("--new-token", "webhook"), "'webhook' is not of the form PIPELINE/TRIGGER"),
-        (("--new-token", "a/b", "--remove", "orphans"), "Either --remove or --new-token"),
-    ],
-)
-def test_triggers_refuses_what_is_no_trigger(given: tuple[str, ...], said: str, refused: Callable[..., str]) -> None:
-    assert said in refused("triggers", *given)

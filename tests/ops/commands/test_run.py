@@ -31,6 +31,7 @@ EVERY = "all_targets, api_to_gcs, api_to_gcs_parameterized, api_to_postgres, cle
         (("api_to_postgres", "--origin", "tcl"), "origin 'tcl' is not one of dtc, tlc; did you mean tlc?"),
         (("api_to_postgres", "--rules", "has_passengers,positive"), "rule 'positive' is not one of has_passengers"),
         (("api_to_postgres", "--rules", "has_pasengers"), "did you mean has_passengers?"),
+        (("api_to_postgres", "--rules", "has_passengers,none"), "rules has_passengers, none: none stands alone"),
         (("api_to_postgres", "--service", "fhv", "--rules", "positive_distance"), "which fhv does not have"),
         (
             ("api_to_postgres", "--month", "2021-08"),

@@ -57,6 +57,27 @@ def test_a_statement_comes_from_a_file_or_from_standard_input(
     assert answer.stdout.splitlines()[1] == '"it\'s ""quoted""","back\\slash, comma",,[red]$1'
 
 
+def test_a_statement_may_begin_with_a_comment(postgres: dict[str, str]) -> None:
+    answer = run_taxi(postgres, "sql", "-- how many\nselect 1 as one")
+    assert (answer.returncode, answer.stdout) == (0, "one\n1\n")
+    refused = run_taxi(postgres, "sql", "--fille")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "No such option: --fille" in refused.stderr
+
+
+def test_values_are_written_as_postgres_writes_them(postgres: dict[str, str]) -> None:
+    said = "true, array[1, null, 2], interval '1 day 2 hours', '\\x00ff'::bytea, timestamp '2021-01-31 24:00', 1.50"
+    answer = run_taxi(postgres, "sql", f"select {said}")
+    assert list(csv.reader(io.StringIO(answer.stdout)))[1] == [
+        "t",
+        "{1,NULL,2}",
+        "1 day 02:00:00",
+        "\\x00ff",
+        "2021-02-01 00:00:00",
+        "1.50",
+    ]
+
+
 def test_it_is_committed_and_of_several_statements_the_last_one_answers(
     postgres: dict[str, str], database: PostgresSettings
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,16 +15,24 @@ import pytest
 from ops.errors import LocalStackError
 from ops.paths import ROOT
 from ops.stack import web_ui
-from ops.stack.process import Running, Service
+from ops.stack.process import Running, Service, wait_until_gone
+from ops.wait import wait_until
 
-SERVING = (
-    "import signal, sys, time\n"
-    "from ops.stack import web_ui\n"
-    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if sys.argv[2] == 'gentle' else None)\n"
-    "with web_ui.recorded(int(sys.argv[1])):\n"
-    "    print('recorded', flush=True)\n"
-    "    while True: time.sleep(0.1)\n"
-)
+SERVING = """
+import signal, subprocess, sys, time
+from ops.stack import web_ui
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if sys.argv[2] == "gentle" else None)
+scheduler = "import time; time.sleep(600)"
+mage = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+with subprocess.Popen([sys.executable, "-c", mage, scheduler], stdout=-3, start_new_session=True) as server:
+    try:
+        with web_ui.recorded(int(sys.argv[1]), server.pid):
+            print("recorded", flush=True)
+            while True: time.sleep(0.1)
+    finally:
+        server.kill()
+"""
+"""In the place of `taxi ui`: it has a Mage, which has a scheduler, in a group of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +43,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def serving() -> "Iterator[list[subprocess.Popen[str]]]":
-    """A list for processes that are killed at the end."""
+    """A list for processes that are killed at the end, with all that they have started and left."""
     started: list[subprocess.Popen[str]] = []
     yield started
     for process in started:
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         process.communicate()
 
 
@@ -68,13 +81,26 @@ def test_one_that_sleeps_is_woken_to_end(serving: "list[subprocess.Popen[str]]")
     assert process.wait(5) == 0
 
 
-def test_one_that_was_killed_is_none(serving: "list[subprocess.Popen[str]]", folder: Path) -> None:
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """Its Mage and the scheduler of that, once both run."""
+    command = psutil.Process(process.pid)
+    assert wait_until(lambda: len(command.children(recursive=True)) == 2, 10)
+    return list(command.children(recursive=True))
+
+
+def test_of_a_command_that_was_killed_the_mage_that_it_left_is_known_and_ended(
+    serving: "list[subprocess.Popen[str]]", folder: Path
+) -> None:
     process = serve(serving, 6789)
+    mage, scheduler = family(process)
     process.kill()
     process.wait()
-    assert (folder / "ui-6789.json").exists()
-    assert web_ui.running() == []
+    assert [(ui.port, ui.pid) for ui in web_ui.running()] == [(6789, mage.pid)]
     web_ui.stop()
+    assert wait_until_gone([mage, scheduler], 0.1)
+    assert web_ui.running() == []
+    assert (folder / "ui-6789.json").exists()
+    web_ui.stop()  # what a stale record names is nobody
 
 
 @pytest.mark.parametrize("change", [{"created": -60.0}, {"command": ["python", "another.py"]}])
@@ -82,10 +108,10 @@ def test_another_program_with_its_pid_is_left_alone(
     change: dict[str, object], serving: "list[subprocess.Popen[str]]", folder: Path
 ) -> None:
     process = serve(serving, 6789)
-    record = json.loads((folder / "ui-6789.json").read_text())
-    if "created" in change:
-        change = {"created": record["created"] - 60}
-    (folder / "ui-6789.json").write_text(json.dumps(record | change))
+    for name in ("ui-6789.json", "mage-6789.json"):
+        record = json.loads((folder / name).read_text())
+        shifted = {"created": record["created"] - 60} if "created" in change else change
+        (folder / name).write_text(json.dumps(record | shifted))
     assert web_ui.running() == []
     web_ui.stop()
     assert process.poll() is None
@@ -94,7 +120,8 @@ def test_another_program_with_its_pid_is_left_alone(
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "null"])
 def test_a_broken_record_is_none(text: str, folder: Path) -> None:
     folder.mkdir()
-    (folder / "ui-6789.json").write_text(text)
+    for name in ("ui-6789.json", "mage-6789.json"):
+        (folder / name).write_text(text)
     assert web_ui.running() == []
 
 
@@ -111,6 +138,6 @@ def test_one_that_does_not_end_is_named_with_what_to_do(
 
 def test_the_record_of_one_that_took_its_place_stays(folder: Path) -> None:
     other = Running(os.getppid(), 6789, psutil.Process(os.getppid()).cmdline())
-    with web_ui.recorded(6789):
+    with web_ui.recorded(6789, os.getpid()):
         Service("ui-6789", folder).keep(other)
     assert [ui.pid for ui in web_ui.running()] == [os.getppid()]
