@@ -118,6 +118,12 @@ def test_a_module_has_at_most_250_lines(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= MOST_LINES
 
 
+def test_the_tests_of_library_and_ops_have_the_tree_of_what_they_test() -> None:
+    for tests, tested in ((ROOT / "tests" / "nyc_taxi", LIBRARY), (ROOT / "tests" / "ops", ROOT / "ops")):
+        folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+        assert not [folder for folder in folders if not (tested / folder).is_dir()]
+
+
 def test_no_path_of_a_machine_and_no_secret_is_committed() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "magic-zoomcamp/pipelines/api_to_postgres/metadata.yaml" in tracked

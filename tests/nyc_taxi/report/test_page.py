@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nyc_taxi.errors import CountsDisagree, StorageFull
+from nyc_taxi.catalog.services import SERVICES
+from nyc_taxi.errors import CountsDisagree, StorageFull, UnknownName
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.extract.zones import taxi_zones, zone_list_url
 from nyc_taxi.manifest import Manifest, StagedFile
@@ -244,6 +245,15 @@ def test_fhv_has_no_money_and_no_distance_on_its_page(trips: TripServer, offline
     ]
     assert "USD" not in page.text.replace("amounts USD", "")
     assert [row[0] for row in page.tables["odd"][1:]] == ["a pickup outside the month"]
+
+
+def test_a_service_without_taxi_zones_is_refused_by_name(
+    trips: TripServer, offline: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SERVICES, "bikes", replace(SERVICES["fhv"], name="bikes"))
+    file = replace(judged(offline, trips, "fhv", "2021-05", "dtc", 30), service_name="bikes")
+    with pytest.raises(UnknownName, match="'bikes' is not one of yellow, green, fhv, fhvhv"):
+        write_reports(Manifest((file,)), offline)
 
 
 @pytest.mark.usefixtures("undrawn")

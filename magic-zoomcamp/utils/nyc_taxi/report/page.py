@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nyc_taxi.catalog.services import DRIVER_PAY, TOTAL
-from nyc_taxi.errors import CountsDisagree, StorageFull
+from nyc_taxi.errors import CountsDisagree, StorageFull, UnknownName
 from nyc_taxi.extract.zones import Zone, taxi_zones, zone_list_url
 from nyc_taxi.files import replacing
 from nyc_taxi.manifest import Manifest, StagedFile
@@ -47,8 +47,11 @@ def write_reports(manifest: Manifest, settings: Settings) -> pd.DataFrame:
     """
     Write a page for each file of the manifest and say where it is; one row per page, the fields of `Report`.
 
-    Raises what `taxi_zones` and `count_month` raise, and StorageFull; an earlier page then stays as it was.
+    Raises what `taxi_zones` and `count_month` raise, UnknownName for a service that is no taxi's, and StorageFull; an
+    earlier page then stays as it was.
     """
+    for name in {file.service_name for file in manifest.files} - set(TITLES):
+        raise UnknownName(f"trip_report tells of taxi zones: service {name!r} is not one of {', '.join(TITLES)}")
     zones, written = taxi_zones(settings), []
     for file in manifest.files:
         written.append(write_report(file, zones, zone_list_url(settings), settings.reports_dir))
