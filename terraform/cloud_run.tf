@@ -78,6 +78,9 @@ locals {
     setintersection(keys(local.secret_env), keys(merge(local.own_env, var.env))),
   )
 
+  # Nobody but Mage itself asks who comes.
+  open = contains(["public", "load_balancer"], var.access)
+
   public_url = local.load_balancer == 1 ? "https://${var.load_balancer.domain}" : (
     # With `iam`, people come by the proxy of gcloud, on their own machine.
     var.access == "iam" ? "http://localhost:6789" : "https://${var.name}-${data.google_project.this.number}.${var.region}.run.app"
@@ -96,7 +99,7 @@ resource "google_cloud_run_v2_service" "mage" {
   ingress              = local.load_balancer == 1 ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
   default_uri_disabled = local.load_balancer == 1
   iap_enabled          = var.access == "iap"
-  invoker_iam_disabled = contains(["public", "load_balancer"], var.access)
+  invoker_iam_disabled = local.open
 
   # Mage's scheduler lives in the server, and without Redis its locks are no locks: exactly one.
   scaling {
@@ -175,14 +178,15 @@ resource "google_cloud_run_v2_service" "mage" {
       }
 
       # No login is asked for here. The first start makes Mage's tables; a start that is refused never
-      # answers, and the deploy fails with its log. No readiness probe: the executor copies this container for its jobs,
-      # which may not have one.
+      # answers, and the deploy fails with its log. Where everybody reaches the server, a path is asked for that only an
+      # image with this project's patches has: of bare Mage, anybody would be the owner. No readiness probe: the executor
+      # copies this container for its jobs, which may not have one.
       startup_probe {
         period_seconds    = 10
         timeout_seconds   = 5
         failure_threshold = 24
         http_get {
-          path = "/api/status"
+          path = local.open ? "/front-door" : "/api/status"
           port = 6789
         }
       }

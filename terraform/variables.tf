@@ -143,7 +143,7 @@ variable "deletion_protection" {
 # --- Who gets in -------------------------------------------------------------------------------------------------------
 
 variable "access" {
-  description = "How people reach the UI, before they sign in to it: iam (gcloud's proxy), iap (Google's sign-in page), load_balancer or public."
+  description = "How people reach the UI, before they sign in to it: iam (gcloud's proxy), iap (Google's sign-in page), load_balancer or public. With the last two, Mage's own sign-in is all that stands between the internet and the data, and code that runs as Mage; an image without this project's patches, with which anybody would be the owner, does not come up."
   type        = string
   default     = "iam"
 
@@ -170,7 +170,7 @@ variable "members" {
 }
 
 variable "load_balancer" {
-  description = "With access load_balancer: its domain, and the networks that Cloud Armor lets in. Cloud Armor needs a paid account: the free trial has no security policies."
+  description = "With access load_balancer: its domain, and the networks that Cloud Armor lets in; without networks, Mage's own sign-in is all that stands between the internet and the data. Cloud Armor needs a paid account: the free trial has no security policies."
   type = object({
     domain         = string
     allowed_ranges = optional(list(string), [])

@@ -22,6 +22,8 @@ class Refusal:
     message: str
 
 
+FRONT_DOOR = "/front-door"
+"""A path that only a guarded server has: by it, terraform/ knows an image that may be open to the internet."""
 Check = Callable[[HTTPServerRequest, type[RequestHandler]], Refusal | None]
 
 
@@ -43,12 +45,20 @@ class Refused(RequestHandler):
         await self.finish({"error": {"code": self.refusal.status, "message": self.refusal.message}})
 
 
+class FrontDoor(RequestHandler):
+    """Says to everybody that requests are checked, and nothing else."""
+
+    def get(self) -> None:
+        """Answer."""
+        self.finish({"guarded": True})
+
+
 def guard(application: Application, check: Check) -> None:
     """From now on, every request to the application passes the check first; checks that are added later come first."""
     delegate = application.get_handler_delegate
 
     def checked(request: HTTPServerRequest, target: type[RequestHandler], *rest: Any, **more: Any) -> Any:
-        refusal = None if target is Refused else check(request, target)
+        refusal = None if target in (Refused, FrontDoor) else check(request, target)
         if refusal is None:
             return delegate(request, target, *rest, **more)
         return delegate(request, Refused, {"refusal": refusal})
@@ -63,6 +73,8 @@ def guard_mage(server: Any, check: Check) -> None:
     def make_guarded_app(*args: Any, **given: Any) -> Application:
         application: Application = make_app(*args, **given)
         guard(application, check)
+        if not any(rule.target is FrontDoor for rule in application.wildcard_router.rules):
+            application.wildcard_router.add_rules([(FRONT_DOOR, FrontDoor)])
         return application
 
     server.make_app = make_guarded_app

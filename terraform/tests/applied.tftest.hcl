@@ -57,6 +57,10 @@ run "public" {
     condition     = one([for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.value if env.name == "MAGE_PUBLIC_HOST"]) == "https://mage-123456789.us-central1.run.app"
     error_message = "Links in messages lead there."
   }
+  assert {
+    condition     = google_cloud_run_v2_service.mage.template[0].containers[0].startup_probe[0].http_get[0].path == "/front-door"
+    error_message = "An image without this project's patches does not come up."
+  }
 }
 
 run "outputs" {

@@ -32,6 +32,10 @@ run "a_load_balancer" {
     error_message = "No way past it."
   }
   assert {
+    condition     = google_cloud_run_v2_service.mage.template[0].containers[0].startup_probe[0].http_get[0].path == "/front-door"
+    error_message = "An image without this project's patches does not come up."
+  }
+  assert {
     condition     = length(google_compute_security_policy.mage) == 0 && google_compute_backend_service.mage[0].load_balancing_scheme == "EXTERNAL_MANAGED"
     error_message = "Without Cloud Armor it is within the free trial's quota."
   }

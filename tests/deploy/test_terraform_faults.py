@@ -12,6 +12,7 @@ import pytest
 from nyc_taxi.settings import SECRET_NAME
 
 from ops.container.git_remote import Remote, remote_of
+from ops.mage.front_door import FRONT_DOOR
 from tests.deploy.terraform import EVERYTHING, IMAGE, FakeCloud, FakeProviders, TerraformFailed, Workspace
 
 ARMOR = {
@@ -266,6 +267,8 @@ def test_every_option_at_once_comes_and_goes(fake_providers: FakeProviders, tmp_
     assert variables["SLACK_WEBHOOK_URL"] == ("slack-webhook", "latest")
     assert variables["LOAD_MONTH_EXECUTOR"] == "gcp_cloud_run"
     assert variables["MAGE_PUBLIC_HOST"] == "https://mage.example.org"
+    [container] = service(paid)["template"][0]["containers"]
+    assert container["startup_probe"][0]["http_get"][0]["path"] == FRONT_DOOR, "bare Mage does not come up"
     assert "Destroy complete!" in workspace.destroy(**given)
     assert remains(paid) == []
 

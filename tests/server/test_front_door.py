@@ -17,6 +17,7 @@ import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 from websocket import WebSocketBadStatusException, create_connection
 
+from ops.mage.front_door import FRONT_DOOR
 from ops.mage.owner import EMAIL
 from ops.paths import ROOT
 from tests.conftest import process_environment
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.mage
 ROUTES = """
 import json, sys
 from ops.mage import program
-program.install()
+if "bare" not in sys.argv:
+    program.install()
 from mage_ai.settings.repo import set_repo_path
 set_repo_path(sys.argv[1])
 from mage_ai.server import server
@@ -40,10 +42,15 @@ METHODS = ("GET", "POST", "PUT", "DELETE")
 @pytest.fixture(scope="module")
 def routes(mage: Mage) -> list[tuple[str, str]]:
     """Every route of the server as it is installed: an address that it matches, and the name of its handler."""
+    return [(address(pattern), handler) for pattern, handler in patterns(mage)]
+
+
+def patterns(mage: Mage, *options: str) -> list[tuple[str, str]]:
+    """The routes of an installed server: the pattern, and the name of the handler."""
     env = {**process_environment(), "MAGE_DATA_DIR": mage.server.env["MAGE_DATA_DIR"]}
-    command = [sys.executable, "-c", ROUTES, str(mage.server.project)]
+    command = [sys.executable, "-c", ROUTES, str(mage.server.project), *options]
     printed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
-    return [(address(pattern), handler) for pattern, handler in json.loads(printed.splitlines()[-1])]
+    return [(pattern, handler) for pattern, handler in json.loads(printed.splitlines()[-1])]
 
 
 def address(pattern: str) -> str:
@@ -92,9 +99,18 @@ def test_without_a_session_no_route_answers_but_the_sign_in_page_and_a_word_of_h
         ("GET", "MainPageHandler"),
         ("GET", "StaticFileHandler"),
         ("GET", "ApiListHandler"),
+        ("GET", "FrontDoor"),
         ("POST", "ApiTriggerPipelineHandler"),  # refused by its own key
     }
     assert {path for _, handler, path in answered if handler == "ApiListHandler"} == {"/api/statuses"}
+
+
+def test_a_path_that_bare_mage_does_not_have_says_that_requests_are_checked(
+    mage: Mage,
+) -> None:
+    assert not [pattern for pattern, _ in patterns(mage, "bare") if re.fullmatch(pattern, FRONT_DOOR)]
+    answer = requests.get(mage.server.url + FRONT_DOOR, timeout=30)
+    assert (answer.status_code, answer.json()) == (HTTPStatus.OK, {"guarded": True})
 
 
 def test_the_status_tells_a_stranger_nothing_of_the_machine(mage: Mage) -> None:
