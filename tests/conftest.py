@@ -1,6 +1,7 @@
 """What tests share: a real Postgres, Google's emulators, a trip-file server, all their own, and runs against them."""
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -36,6 +37,12 @@ class OneServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneServer | None:
     """Distribute the tests, unless another way is asked for than by files."""
     return OneServer(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear Ctrl-C, also where the tests run in the background of a shell, which does not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

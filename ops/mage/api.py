@@ -10,6 +10,7 @@ import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
 from ops.errors import CommandFailed
+from ops.http import session_to
 
 TIMEOUT_SECONDS = (10, 300)
 """To connect, and to answer: Mage takes a minute to make the runs of a backfill of a thousand days."""
@@ -67,7 +68,7 @@ class MageApi:
     @cached_property
     def _session(self) -> requests.Session:
         """A session with the signed-in user's token, which Mage wraps into a JSON web token."""
-        session = requests.Session()
+        session = session_to(self.url)
         session.headers["X-API-KEY"] = API_KEY
         who = {"session": {"email": self.email, "password": self.password}, "api_key": API_KEY}
         answer = _checked(session, "POST", f"{self.url}/api/sessions", json=who)

@@ -17,6 +17,7 @@ import requests
 from psycopg2 import sql
 
 from ops.errors import LocalStackError
+from ops.http import session_to
 from ops.mage.git_filter import kept_clean
 from ops.mage.owner import Owner, renew_password, stored_owner
 from ops.paths import HOST, MAGE, PROJECT
@@ -143,8 +144,7 @@ class MageServer:
 def scheduler_runs(url: str) -> bool:
     """Whether a Mage server answers at this address and says that its scheduler runs."""
     try:
-        with requests.Session() as session:
-            session.trust_env = False  # a proxy of the environment must not be asked for 127.0.0.1
+        with session_to(url) as session:
             answer = session.get(f"{url}/api/statuses", timeout=5)
             return bool(answer.json()["statuses"][0]["scheduler_status"] == "running")
     except (requests.RequestException, ValueError, LookupError):

@@ -12,9 +12,9 @@ COLOURS = {"ok": "green", "skip": "dim", "FAIL": "bold red"}
 
 def findings(env: Settled) -> Iterable[Finding]:
     """Every check in turn, the machine's first: what comes later rests on it."""
-    from ops.commands.doctor import cloud, machine, project
+    from ops.commands.doctor import cloud, front_door, machine, project
 
-    for checks in (machine.CHECKS, project.CHECKS, cloud.CHECKS):
+    for checks in (machine.CHECKS, project.CHECKS, front_door.CHECKS, cloud.CHECKS):
         for name, check in checks.items():
             yield Finding.of(name, check, env)
 

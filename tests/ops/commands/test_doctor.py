@@ -1,5 +1,7 @@
 """The doctor says what is in order, and what to do where something is not."""
 
+import base64
+import json
 import socket
 import subprocess
 import sys
@@ -11,9 +13,12 @@ from threading import Thread
 
 import pytest
 from nyc_taxi.settings import GoogleSettings, PostgresSettings
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
-from ops.commands.doctor import cloud, command, machine, project
+from ops.commands.doctor import cloud, command, front_door, machine, project
 from ops.commands.doctor.finding import Check, Finding, Settled
+from ops.mage.api import Json
 from ops.paths import ROOT
 from ops.stack.google import GoogleServer
 from tests.conftest import environment_of, process_environment, sql
@@ -42,6 +47,7 @@ def test_every_check_is_a_line_and_a_fault_is_the_exit_code(tmp_path: Path) -> N
     assert [line[5:17].strip() for line in lines[:-1]] == [
         *machine.CHECKS,
         *project.CHECKS,
+        *front_door.CHECKS,
         *cloud.CHECKS,
     ]
     assert lines[0] == f"ok    python      {sys.version.split()[0]}"
@@ -106,6 +112,34 @@ def test_a_configured_postgres_is_asked_for_the_right_to_load(database: Postgres
     state, text = said(project.postgres, {**env, "POSTGRES_USER": "guest", "POSTGRES_PASSWORD": "guest"})
     assert (state, text.endswith("GRANT CREATE ON DATABASE mage TO guest")) == ("FAIL", True)
     sql(database, "DROP ROLE guest")
+
+
+@pytest.mark.parametrize(
+    ("session", "item", "state", "begins"),
+    [
+        ({"error": {"code": 401}}, {"error": {"message": "not in the project"}}, "ok", "{url} gives no session"),
+        ({"session": {"token": "a.b.c"}}, {}, "FAIL", "{url} gives me@example.org's session to anybody"),
+        ({"error": {"code": 401}}, {"browser_item": {"content": "root:x"}}, "FAIL", "{url} reads any file"),
+    ],
+)
+def test_a_mage_that_lets_strangers_in_is_said_with_what_to_do(
+    session: Json, item: Json, state: str, begins: str, httpserver: HTTPServer
+) -> None:
+    def sign_in(request: Request) -> Response:
+        known = "password" in json.loads(request.data)["session"]
+        token = base64.urlsafe_b64encode(b'{"token": "mine"}').decode().rstrip("=")
+        return Response(json.dumps({"session": {"token": f"a.{token}.c"}} if known else session))
+
+    httpserver.expect_request("/api/sessions", method="POST").respond_with_handler(sign_in)
+    httpserver.expect_request("/api/browser_items/%2Fetc%2Fpasswd").respond_with_json(item)
+    httpserver.expect_request("/api/browser_items//etc/passwd").respond_with_json(item)
+    statuses = {"statuses": [{"scheduler_status": "running"}]}
+    httpserver.expect_request("/api/statuses").respond_with_json(statuses)
+    url = httpserver.url_for("").rstrip("/")
+    env = {"MAGE_URL": url, "MAGE_EMAIL": "me@example.org", "MAGE_PASSWORD": "x"}
+    found = said(front_door.CHECKS["front door"], env)
+    assert (found[0], found[1].startswith(begins.format(url=url))) == (state, True), found
+    assert ("taxi ui" in found[1]) == (state == "FAIL")
 
 
 def test_the_git_remote_is_read_as_an_instance_reads_it(tmp_path: Path) -> None:
