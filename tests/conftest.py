@@ -40,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneServer
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start hear Ctrl-C, also where a shell runs the tests in its background, which ignores it."""
+    """Let programs that tests start hear Ctrl-C, though a shell that runs the tests in its background ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

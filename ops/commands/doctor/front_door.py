@@ -4,10 +4,11 @@ from contextlib import suppress
 from urllib.parse import quote
 
 import requests
+from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
 from ops.commands.doctor.finding import Check, NotNeeded, Settled, Wrong
 from ops.http import session_to
-from ops.mage.api import API_KEY, MageApi, MageApiError
+from ops.mage.api import MageApi, MageApiError
 from ops.mage.connect import address, connect_to_mage
 from ops.mage.owner import EMAIL
 from ops.mage.server import scheduler_runs
