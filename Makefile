@@ -116,7 +116,7 @@ lint: $(READY) ## Check style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-test: lint ## Check style and types, then run the tests
+test: $(READY) ## Run the tests, of style and types too
 	$(PY) -m pytest -m "not large and not containers" $(SIDE_BY_SIDE)
 
 test-large: $(READY) ## Run the tests that need 14 M rows

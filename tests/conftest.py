@@ -22,7 +22,14 @@ from ops.stack.trip_server import TripServer
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
 ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/")
 """Files that go to one process together, for each process starts a Mage of its own: with a browser, and without."""
-LONGEST_FIRST = (*ON_ONE_SERVER, "tests/bench/", "tests/pipelines/", "tests/deploy/", "tests/nyc_taxi/load/")
+LONGEST_FIRST = (
+    *ON_ONE_SERVER,
+    "tests/test_style.py",
+    "tests/bench/",
+    "tests/pipelines/",
+    "tests/deploy/",
+    "tests/nyc_taxi/load/",
+)
 """Side by side, what begins last should be short, or one process works on alone."""
 
 
