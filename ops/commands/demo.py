@@ -21,8 +21,9 @@ from rich.table import Table
 
 from ops.commands.arguments import examples
 from ops.commands.run import PipelineFailed, run_pipeline
-from ops.paths import local_dir
-from ops.stack.environment import environment
+from ops.mage.rendering import refuse_unreadable
+from ops.paths import PROJECT, local_dir
+from ops.stack.environment import configured, environment
 from ops.synthetic.generate import generate
 
 
@@ -68,6 +69,7 @@ def command() -> int:
     It needs no internet and no cloud account; the exit code is 0 only if every pipeline ran and every number agrees.
     """
     started = time.monotonic()
+    refuse_unreadable(PROJECT, configured())
     trips = local_dir() / "trips"
     for service, month, origin, rows, malformed in MONTHS:
         generate(service, month, origin, rows, trips, malformed=malformed)

@@ -94,7 +94,8 @@ def command(pipeline: str, others: dict[str, str], **named: str | None) -> None:
     """
     from nyc_taxi.errors import UnknownName
 
-    from ops.stack.environment import environment
+    from ops.mage.rendering import refuse_unreadable
+    from ops.stack.environment import configured, environment
 
     given = {name: value for name, value in named.items() if value is not None}
     if twice := given.keys() & others.keys():
@@ -103,4 +104,5 @@ def command(pipeline: str, others: dict[str, str], **named: str | None) -> None:
         refuse_run(pipeline, given | others, Checkout())
     except UnknownName as error:
         raise click.UsageError(str(error)) from None
+    refuse_unreadable(PROJECT, configured())
     run_pipeline(pipeline, given | others, environment())

@@ -15,12 +15,16 @@ def command() -> int:
 
     The first start makes a password and says it once; .env keeps it. Every process that was started ends with it.
     """
+    from ops.mage.rendering import refuse_unreadable
     from ops.mage.server import MageServer
+    from ops.paths import PROJECT
     from ops.ports import ui_port
     from ops.stack import web_ui
     from ops.stack.environment import configured, environment
 
-    port = ui_port(configured())  # before anything starts
+    values = configured()
+    port = ui_port(values)  # before anything starts
+    refuse_unreadable(PROJECT, values)
     server = MageServer(environment(), port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -123,7 +123,7 @@ class Checkout:
             archive = folder / "files.tar"
             self._git("archive", "--format=tar", f"--output={archive}", commit)
             subprocess.run(["tar", "-xf", archive, "-C", folder], check=True, stdin=subprocess.DEVNULL)
-            return faults(folder / PROJECT.name)
+            return faults(folder / PROJECT.name, self.env)
         finally:
             shutil.rmtree(folder)
 

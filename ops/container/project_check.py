@@ -1,12 +1,14 @@
 """Whether a Mage project can run as it stands: what git may bring that Mage would only find out at run time."""
 
-import re
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ops.mage.rendering import unreadable
 
 FOLDERS = {
     "callback": "callbacks",
@@ -19,25 +21,21 @@ FOLDERS = {
 }
 """Where Mage keeps the files of a kind of block; other kinds have no file of their own, or may lack it."""
 SUFFIXES = {"python": ".py", "sql": ".sql", "r": ".r", "yaml": ".yaml"}
-# Mage renders its YAML through Jinja before it reads it.
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
-def faults(project: Path) -> list[str]:
+def faults(project: Path, env: Mapping[str, str] = os.environ) -> list[str]:
     """
     What would keep pipelines of the folder `project` from running, a line each that names the file; [] when nothing.
 
-    Every YAML of the project and its pipelines must parse, every block that a pipeline names must have its file, and
-    every Python file must compile. Nothing of the project is run.
+    The project's settings must be readable in the environment `env`, every other YAML must parse as it is, every block
+    that a pipeline names must have its file, and every Python file must compile. Nothing of the project is run.
     """
     if not (project / "metadata.yaml").is_file():
         return [f"{project.name}/metadata.yaml is missing: that is no Mage project"]
     pipelines = sorted(project.glob("pipelines/*/metadata.yaml"))
     if not pipelines:
         return [f"{project.name}/pipelines has no pipeline"]
-    found: list[str] = []
-    for path in (project / "metadata.yaml", project / "io_config.yaml"):
-        found += _unreadable(project, path) if path.exists() else []
+    found = unreadable(project, env)
     for path in pipelines:
         found += _unreadable(project, path) or list(_without_file(project, path))
     for path in sorted(project.glob("pipelines/*/triggers.yaml")):
@@ -58,7 +56,7 @@ def _unreadable(project: Path, path: Path) -> list[str]:
 
 
 def _load(path: Path) -> Any:
-    return yaml.safe_load(_JINJA.sub("x", path.read_text(encoding="utf-8")))
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _without_file(project: Path, path: Path) -> Iterator[str]:

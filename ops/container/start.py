@@ -30,6 +30,7 @@ from ops.errors import LocalStackError, StartRefused
 from ops.mage import triggers_on
 from ops.mage.git_filter import install_git_filter
 from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
+from ops.mage.rendering import unreadable
 from ops.mage.server import QUIET, metadata_url
 from ops.paths import MAGE, PROJECT, ROOT, local_dir
 
@@ -93,6 +94,8 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     # Before the library that came with the image: the project's own is the one its blocks were written for.
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
     google.choose(env, data)
+    if found := unreadable(project, env):  # Mage would go on without the project's settings
+        raise StartRefused("\n".join(found))
     env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
     if command[:1] == ["mage"]:
         command = [*MAGE, *command[1:]]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ops.mage.api import MageApi, MageApiError
 from ops.mage.owner import EMAIL, stored_owner
+from ops.mage.rendering import refuse_unreadable
 from ops.mage.server import MageServer, scheduler_runs
-from ops.paths import HOST, local_dir
+from ops.paths import HOST, PROJECT, local_dir
 from ops.ports import ui_port
 from ops.stack.environment import configured, environment
 
@@ -35,8 +36,8 @@ def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connect
     Sign in to the Mage that MAGE_URL names, else to the one at MAGE_HOST_PORT, which is started where none runs.
 
     `values` are the settings; by default those of dev.env, .env and the shell. Raises MageApiError when a named server
-    does not answer or refuses the user, LocalStackError when an own one does not start or MAGE_HOST_PORT is no
-    port.
+    does not answer or refuses the user, CommandFailed when an own one does not start, could not read the project's
+    settings, or MAGE_HOST_PORT is no port.
     """
     values = configured() if values is None else values
     port, url = ui_port(values), address(values)
@@ -44,6 +45,7 @@ def connect_to_mage(values: Mapping[str, str] | None = None) -> Iterator[Connect
     if not must_be_started(values):
         yield Connection(_signed_in(url, values), public_url, temporary=False)
         return
+    refuse_unreadable(PROJECT, values)
     log = local_dir() / "logs" / "mage.log"
     print(f"No Mage runs at {url}: one is started for as long as this takes (its log: {log})", file=sys.stderr)
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The doctor's checks of what the project reaches: Postgres, the git remote, the triggers."""
+"""The doctor's checks of the project's settings and of what it reaches: Postgres, the git remote, the triggers."""
 
 import os
 import subprocess
@@ -15,6 +15,7 @@ from ops.commands.triggers import compare
 from ops.container.git_remote import remote_of
 from ops.errors import StartRefused
 from ops.mage.connect import address, connect_to_mage
+from ops.mage.rendering import FILES, unreadable
 from ops.mage.server import scheduler_runs
 from ops.paths import PROJECT, ROOT
 from ops.stack import stack
@@ -43,6 +44,13 @@ def postgres(env: Settled) -> str:
     except TaxiError as error:
         raise Wrong(str(error)) from None
     return f"{settings.user} may load into {settings.where}, schema {settings.schema}"
+
+
+def settings(env: Settled) -> str:
+    """The files that Mage renders, with the real settings."""
+    if found := unreadable(PROJECT, env):
+        raise Wrong("; ".join(found))
+    return f"{' and '.join(FILES)} are read with these settings"
 
 
 def git_remote(env: Settled) -> str:
@@ -93,4 +101,4 @@ def triggers(env: Settled) -> str:
     return f"{len(compared)} as in code"
 
 
-CHECKS: dict[str, Check] = {"postgres": postgres, "git remote": git_remote, "triggers": triggers}
+CHECKS: dict[str, Check] = {"project": settings, "postgres": postgres, "git remote": git_remote, "triggers": triggers}
