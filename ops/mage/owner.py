@@ -10,6 +10,7 @@ import bcrypt
 import psycopg2
 
 from ops.paths import local_dir, write_private
+from ops.stack.env_file import written
 from ops.stack.environment import OWN, configured
 
 EMAIL = "owner@localhost.local"
@@ -37,7 +38,7 @@ def stored_owner(file: Path = OWN) -> Owner:
     if made:
         before = file.read_text() if file.exists() else ""
         kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in made]
-        write_private(file, "\n".join([*kept, *(f"{name}={value}" for name, value in made.items())]) + "\n")
+        write_private(file, "\n".join([*kept, *(f"{name}={written(value)}" for name, value in made.items())]) + "\n")
     if "DEFAULT_OWNER_PASSWORD" in made:
         print(f"{email} signs in with {made['DEFAULT_OWNER_PASSWORD']}: kept in {file}, not said again", flush=True)
     elif file.exists() and file.stat().st_mode & 0o077:

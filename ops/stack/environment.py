@@ -7,23 +7,19 @@ from pathlib import Path
 from ops.cpu import refuse_old_cpu
 from ops.paths import ROOT, local_dir
 from ops.stack import google, stack
+from ops.stack.env_file import read_env_file
 
 OWN = ROOT / ".env"
 
 
 def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[str, str]:
     """
-    What dev.env, .env and the shell say; variables left empty are absent.
+    What dev.env, .env and the shell say; variables left empty are absent. LocalStackError for a line that cannot be.
 
     The files' GIT_ variables are a container's: here they would let Mage reset the work of this very folder.
     """
-    from dotenv import dotenv_values  # not in the image, which has no such files
-
-    layers: list[Mapping[str, str | None]] = [
-        dotenv_values(path, interpolate=False) for path in (ROOT / "dev.env", own)
-    ]
     merged: dict[str, str] = {}
-    for layer in layers:
+    for layer in (read_env_file(ROOT / "dev.env"), read_env_file(own)):
         merged |= {name: value for name, value in layer.items() if value and not name.startswith("GIT_")}
     merged |= {name: value for name, value in shell.items() if value}
     return merged
