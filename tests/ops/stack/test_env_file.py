@@ -116,14 +116,14 @@ def test_the_settings_are_read_so(file: Path) -> None:
     assert configured({"SMTP_PASSWORD": "$X"}, file)["SMTP_PASSWORD"] == "$X"
 
 
-def by_compose(folder: Path) -> dict[str, str]:
-    """What a container and the interpolation of docker-compose.yml get from the folder's .env."""
+def by_compose(folder: Path, service: str = "any") -> dict[str, str]:
+    """What a service of the folder's docker-compose.yml gets, from .env itself and by interpolation."""
     asked = subprocess.run(
         ["docker", "compose", "config", "--format", "json"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (asked.returncode, asked.stderr) == (0, "")
-    got: dict[str, str] = json.loads(asked.stdout)["services"]["any"]["environment"]
-    return {name: value.replace("$$", "$") for name, value in got.items()}  # doubled, to be read once more
+    got: dict[str, str] = json.loads(asked.stdout)["services"][service]["environment"]
+    return {name: (value or "").replace("$$", "$") for name, value in got.items()}  # doubled, to be read once more
 
 
 def has_compose() -> bool:
@@ -158,3 +158,12 @@ def test_compose_reads_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_dev_env_itself_is_read() -> None:
     assert read_env_file(ROOT / "dev.env")["POSTGRES_SCHEMA"] == "ny_taxi"
     assert read_env_file(ROOT / "nothing.env") == {}
+
+
+@pytest.mark.skipif(not has_compose(), reason="docker compose is not here")
+def test_both_containers_and_the_commands_have_one_password(file: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", file.parent)
+    lines = (ROOT / "dev.env").read_text().replace("POSTGRES_PASSWORD=\n", f"POSTGRES_PASSWORD={written(EVERYTHING)}\n")
+    file.write_text(lines)
+    postgres, magic = (by_compose(file.parent, service)["POSTGRES_PASSWORD"] for service in ("postgres", "magic"))
+    assert (postgres, magic, configured({}, file)["POSTGRES_PASSWORD"]) == (EVERYTHING,) * 3
