@@ -27,7 +27,7 @@ from ops.container.git_sync import Checkout
 from ops.container.production import is_on_cloud_run, is_production, refusals
 from ops.cpu import refuse_old_cpu
 from ops.errors import LocalStackError, StartRefused
-from ops.mage import triggers_on
+from ops.mage import owner_password, triggers_on
 from ops.mage.git_filter import install_git_filter
 from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
 from ops.mage.rendering import unreadable
@@ -80,6 +80,7 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
         env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
     if found := refusals(env):
         raise StartRefused("\n".join(found))
+    env.pop("MAGE_PASSWORD", None)  # by which commands elsewhere sign in
     production, serves = is_production(env), not command
     data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
     home = data / "home"  # whoever we are, this is ours to write
@@ -97,9 +98,10 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     if found := unreadable(project, env):  # Mage would go on without the project's settings
         raise StartRefused("\n".join(found))
     env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
-    if command[:1] == ["mage"]:
-        command = [*MAGE, *command[1:]]
-    return Start(command or _server(env, project), project, env)
+    if serves:
+        return Start(_server(env, project), project, env)
+    del env[owner_password.NAME]  # nothing but a server's first start has need of it
+    return Start([*MAGE, *command[1:]] if command[:1] == ["mage"] else command, project, env)
 
 
 def _server(env: Mapping[str, str], project: Path) -> list[str]:
@@ -231,6 +233,8 @@ def main() -> int:
         command = sys.argv[1:]
         job = command[:1] == ["--job"]
         start = prepared(os.environ, command[1:] if job else command, job=job)
+        if owner_password.NAME in start.env:
+            owner_password.to_pipe(start.env)
         os.chdir(start.project.parent)
         os.execvpe(start.command[0], start.command, start.env)  # noqa: S606  # no shell, and nothing to come back to
     except (StartRefused, LocalStackError) as refused:

@@ -52,6 +52,9 @@ def install() -> None:
 
 def main() -> None:
     """Run the command that the arguments name."""
+    from ops.mage.owner_password import from_pipe, give_once
+
+    password = from_pipe()
     from mage_ai.cli.main import app
 
     if len(sys.argv) > 2 and sys.argv[1] in WORKS_WITH and os.path.isdir(sys.argv[2]):
@@ -60,6 +63,9 @@ def main() -> None:
         # As the command itself does, before anything reads the project's settings or opens its database.
         set_repo_path(os.path.abspath(sys.argv[2]))
         import_module(WORKS_WITH[sys.argv[1]])
+    if password is not None:
+        give_once(import_module(WORKS_WITH["start"]), password)
+        del password
     # Imports make several hundred thousand objects that stay: to look through them again and again is a sixth of the
     # CPU time of a start.
     gc.freeze()

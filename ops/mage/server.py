@@ -20,6 +20,7 @@ from ops.errors import LocalStackError
 from ops.http import session_to
 from ops.mage.git_filter import kept_clean
 from ops.mage.owner import Owner, renew_password, stored_owner
+from ops.mage.owner_password import NAME, to_pipe
 from ops.paths import HOST, MAGE, PROJECT
 from ops.ports import free_port
 from ops.wait import wait_until
@@ -69,13 +70,20 @@ class MageServer:
         # Mage leaves files of its kernels and queues there, all the more when it is killed. A short name: sockets too.
         temporary = TemporaryDirectory(prefix="mage-", ignore_cleanup_errors=True)
         env = self._environment() | {"TMPDIR": self._while_running.enter_context(temporary)}
-        out = self.log.open("ab") if self.log else None
-        # A group of its own: Mage leaves its scheduler running when it is stopped.
-        self.process = subprocess.Popen(
-            command, cwd=self.project.parent, env=env, stdout=out, stderr=out, start_new_session=True
-        )
-        if out:
-            out.close()
+        with ExitStack() as handed_on:
+            out = handed_on.enter_context(self.log.open("ab")) if self.log else None
+            password = to_pipe(env)
+            handed_on.callback(os.close, password)
+            # A group of its own: Mage leaves its scheduler running when it is stopped.
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.project.parent,
+                env=env,
+                stdout=out,
+                stderr=out,
+                pass_fds=[password],
+                start_new_session=True,
+            )
         self._while_running.enter_context(kept_clean(self.project))
         return self
 
@@ -133,7 +141,7 @@ class MageServer:
         own = {
             "DEFAULT_OWNER_EMAIL": self.owner.email,
             "DEFAULT_OWNER_USERNAME": "owner",
-            "DEFAULT_OWNER_PASSWORD": self.owner.password,
+            NAME: self.owner.password,
             "JWT_SECRET": self.owner.jwt_secret,
             "MAGE_DATABASE_CONNECTION_URL": metadata_url(self.env),
         }

@@ -10,6 +10,8 @@ from ops.stack import google, stack
 from ops.stack.env_file import read_env_file
 
 OWN = ROOT / ".env"
+NOT_FOR_PIPELINES = ("DEFAULT_OWNER_PASSWORD", "JWT_SECRET", "MAGE_PASSWORD")
+"""How people and commands sign in to Mage: what runs a pipeline has no need of it."""
 
 
 def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[str, str]:
@@ -35,7 +37,8 @@ def environment(trips: Path | None = None) -> dict[str, str]:
     cannot be started, and that this machine cannot run Mage at all.
     """
     refuse_old_cpu()
-    values = configured() | {"PYTHONUNBUFFERED": "1"}
+    values = {name: value for name, value in configured().items() if name not in NOT_FOR_PIPELINES}
+    values["PYTHONUNBUFFERED"] = "1"
     values.setdefault("STAGING_DIR", str(local_dir() / "staging"))
     values.setdefault("REPORTS_DIR", str(local_dir() / "reports"))
     values.setdefault("MAGE_DATA_DIR", str(local_dir() / "mage"))

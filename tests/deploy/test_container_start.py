@@ -127,23 +127,32 @@ def test_production_locks_what_is_for_development(tmp_path: Path) -> None:
 def test_here_the_first_start_makes_the_secrets_and_says_them_once(tmp_path: Path) -> None:
     first = container(tmp_path, "env", "-0", DEFAULT_OWNER_PASSWORD="", JWT_SECRET="", MAGE_HOST_PORT="6790")
     got = handed_over(first)
-    password, path = got["DEFAULT_OWNER_PASSWORD"], tmp_path / "local" / "owner.password"
+    path = tmp_path / "local" / "owner.password"
+    password = path.read_text()
     assert first.stdout.splitlines()[0] == f"http://localhost:6790  sign in as {OWNER_EMAIL} with {password}"
-    assert path.read_text() == password
     assert len(password) >= 16
+    assert password not in got.values()
     assert len(got["JWT_SECRET"]) >= 16
     assert got["JWT_SECRET"] not in first.stdout.splitlines()[0]
     assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
     again = container(tmp_path, "env", "-0")
-    assert handed_over(again)["DEFAULT_OWNER_PASSWORD"] == password
+    assert path.read_text() == password
     assert again.stdout.splitlines()[0] == (
         f"http://localhost:6789  sign in as {OWNER_EMAIL} with the password of {path}"
     )
 
 
+def test_settings_that_mage_could_not_read_are_refused(tmp_path: Path) -> None:
+    result = container(tmp_path, SMTP_PASSWORD="secret \U0001f695", SMTP_HOST="h", SMTP_MAIL_FROM="f", ALERT_TO="t")
+    assert result.returncode == 1
+    [said] = result.stderr.splitlines()
+    assert said.startswith("REFUSED  magic-zoomcamp/metadata.yaml: SMTP_PASSWORD holds a character beyond U+FFFF")
+    assert "secret" not in said
+
+
 def test_a_password_of_ones_own_is_named_and_not_said(tmp_path: Path) -> None:
-    started = container(tmp_path, "env", "-0", DEFAULT_OWNER_PASSWORD="a-word-of-ones-own")
-    assert handed_over(started)["DEFAULT_OWNER_PASSWORD"] == "a-word-of-ones-own"
+    started = container(tmp_path, "env", "-0", DEFAULT_OWNER_PASSWORD="a-word-of-ones-own", MAGE_PASSWORD="theirs")
+    assert not {"DEFAULT_OWNER_PASSWORD", "MAGE_PASSWORD"} & handed_over(started).keys()
     told = f"http://localhost:6789  sign in as {OWNER_EMAIL} with DEFAULT_OWNER_PASSWORD"
     assert started.stdout.splitlines()[0] == told
     assert not (tmp_path / "local" / "owner.password").exists()
@@ -446,6 +455,11 @@ def test_the_token_is_nowhere_to_be_read(following: Following) -> None:
     ]
     assert holding == []
     assert GOOD["DEFAULT_OWNER_PASSWORD"] not in following.log
+    environments = [process.environ() for process in group(following.process.pid)]
+    assert len(environments) >= 2
+    for environment_seen in environments:
+        assert environment_seen["JWT_SECRET"] == GOOD["JWT_SECRET"]
+        assert GOOD["DEFAULT_OWNER_PASSWORD"] not in environment_seen.values()
 
 
 @pytest.mark.mage

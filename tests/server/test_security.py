@@ -1,14 +1,19 @@
 """Who is not signed in gets nothing, and no secret is in what the server and its runs write."""
 
+import json
 import os
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
+from websocket import create_connection
 
 from ops.mage.api import MageApi, MageApiError
 from ops.mage.owner import EMAIL
+from ops.mage.owner_password import NAME
 from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import OWNER, Mage, wait
@@ -65,3 +70,32 @@ def test_no_secret_is_in_what_the_server_and_a_run_write(mage: Mage) -> None:
     assert any(path.suffix == ".log" and b"all_targets" in content for path, content in written.items())
     for secret in (mage.database.password, OWNER.jwt_secret, OWNER.password):
         assert [path for path, content in written.items() if secret.encode() in content] == []
+
+
+def test_no_process_of_the_server_has_the_owners_password_in_its_environment(mage: Mage) -> None:
+    server = psutil.Process(mage.server.pid)
+    environments = [process.environ() for process in [server, *server.children(recursive=True)]]
+    assert len(environments) >= 2  # the scheduler's too
+    for environment in environments:
+        assert environment["JWT_SECRET"] == OWNER.jwt_secret
+        assert NAME not in environment
+        assert OWNER.password not in environment.values()
+
+
+def test_what_a_block_prints_shows_all_but_secrets(mage: Mage) -> None:
+    shown = ("GCS_BUCKET", "TLC_DTC_BASE_URL", "TLC_PARQUET_BASE_URL", "GOOGLE_CLOUD_PROJECT", "STAGING_DIR")
+    stars = ("POSTGRES_PASSWORD", "SLACK_WEBHOOK_URL", "MAGE_DATABASE_CONNECTION_URL", "JWT_SECRET")
+    code = f"import os\nprint('FOUND', '|'.join(os.environ[name] for name in {(*shown, *stars)!r}))"
+    token = str(mage.api._session.headers["OAUTH-TOKEN"])
+    url = mage.server.url.replace("http", "ws") + "/websocket/"
+    socket = create_connection(url, header=[f"OAUTH-TOKEN: {token}"], origin=mage.server.url, timeout=60)
+    with closing(socket):
+        socket.send(json.dumps({"api_key": API_KEY, "token": token, "uuid": "load_titanic", "code": code}))
+        printed = ""
+        while "FOUND" not in printed:
+            data = json.loads(socket.recv()).get("data") or []
+            printed += "".join(data if isinstance(data, list) else [data])
+    values = printed.partition("FOUND ")[2].strip().split("|")
+    env = mage.server._environment()
+    assert values[: len(shown)] == [env[name] for name in shown]
+    assert values[len(shown) :] == ["*" * len(env[name]) for name in stars]
