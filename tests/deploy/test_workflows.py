@@ -1,18 +1,13 @@
 """The GitHub workflows: what they may do, what they run, and that nobody outside can change either."""
 
-import importlib.util
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
-from packaging.specifiers import SpecifierSet
 
 from ops.paths import ROOT
 from tests.deploy.terraform import DEPLOY_PYTHON, Configuration
@@ -211,62 +206,3 @@ def test_zizmor_finds_nothing_dangerous(deploy_environment: None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No findings to report" in done.stdout
-
-
-def audit() -> ModuleType:
-    """.github/audit.py, which is no part of a package."""
-    spec = importlib.util.spec_from_file_location("audit", ROOT / ".github" / "audit.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def fault(package: str, version: str, *fixed: str) -> dict[str, Any]:
-    """A package with one known fault, as pip-audit writes it."""
-    return {"name": package, "version": version, "vulns": [{"id": "GHSA-x", "fix_versions": list(fixed)}]}
-
-
-def test_a_fault_that_can_be_fixed_here_is_refused_and_one_that_mage_pins_is_told() -> None:
-    asks = {
-        "tornado": {"mage-ai 0.9.80": SpecifierSet("==6.4.2"), "distributed 1": SpecifierSet(">=6")},
-        "urllib3": {"requests 2.31.0": SpecifierSet("<3,>=1.21.1")},
-    }
-    found = {
-        "dependencies": [
-            fault("tornado", "6.4.2", "6.5.0"),
-            fault("urllib3", "2.0.0", "2.5.0", "3.1.0"),
-            fault("left_alone", "1.0"),
-            {"name": "fine", "version": "1.0", "vulns": []},
-            {"name": "unknown", "skip_reason": "not on the index"},
-        ]
-    }
-    fixable, told = audit().judged(found, asks)
-    assert fixable == ["urllib3 2.0.0 GHSA-x: fixed in 2.5.0, 3.1.0: run make lock"]
-    assert told == [
-        "tornado 6.4.2 GHSA-x: fixed in 6.5.0, which mage-ai 0.9.80 does not allow",
-        "left_alone 1.0 GHSA-x: no version is without it yet",
-    ]
-
-
-def test_what_mage_pins_is_read_from_mage_itself() -> None:
-    asks = audit().allowed()
-    [mage] = [versions for who, versions in asks["tornado"].items() if who.startswith("mage-ai ")]
-    assert str(mage).startswith("==")
-    assert not any(mage.contains(version) for version in ("6.5.0", "7.0.0"))
-
-
-@pytest.mark.parametrize(
-    ("found", "ends"), [(fault("tornado", "6.4.2", "6.5.0"), 0), (fault("tqdm", "4.0", "4.70.1"), 1)]
-)
-def test_its_end_says_whether_something_is_to_do(found: dict[str, Any], ends: int, tmp_path: Path) -> None:
-    (tmp_path / "audit.json").write_text(json.dumps({"dependencies": [found]}))
-    command = [sys.executable, str(ROOT / ".github" / "audit.py"), str(tmp_path / "audit.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == ends, done.stderr
-
-
-def test_an_audit_of_nothing_is_no_clean_bill() -> None:
-    with pytest.raises(ValueError, match="no package was audited"):
-        audit().judged({"dependencies": [{"name": "tornado", "skip_reason": "not on the index"}]}, {})
