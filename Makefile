@@ -26,7 +26,7 @@ FOR_plan := Q
 FOR_up := TRIPS
 FOR_lock := UPGRADE
 KNOWN := PYTHON WORKERS PYTHONWARNINGS NYC_TAXI_LOCAL_DIR MAGE_DATA_DIR MAGE_DATABASE_CONNECTION_URL SHELL MAKEFLAGS PY TAXI \
-  UV_% PIP_% %_PROXY %_proxy $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) $(shell sed -n 's/=.*//p' dev.env)
+  UV_% PIP_% %_PROXY %_proxy $(foreach goal,$(MAKECMDGOALS),$(FOR_$(goal))) $(shell sed -n 's/^\([A-Z][A-Z_]*\)=.*/\1/p' dev.env)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(if $(MAKEOVERRIDES),$(filter-out $(KNOWN),$(GIVEN)))
 ifneq ($(UNKNOWN),)
