@@ -133,6 +133,7 @@ def has_compose() -> bool:
     )
 
 
+@pytest.mark.containers
 @pytest.mark.skipif(not has_compose(), reason="docker compose is not here")
 def test_compose_reads_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = [value for _, value in READ]
@@ -160,6 +161,7 @@ def test_dev_env_itself_is_read() -> None:
     assert read_env_file(ROOT / "nothing.env") == {}
 
 
+@pytest.mark.containers
 @pytest.mark.skipif(not has_compose(), reason="docker compose is not here")
 def test_both_containers_and_the_commands_have_one_password(file: Path) -> None:
     shutil.copy(ROOT / "docker-compose.yml", file.parent)
