@@ -1,11 +1,13 @@
 """
 What every request to Mage's server passes before a handler of Mage sees it: a place for checks of the patches.
 
-A check is given the request and what would handle it, and answers None, or why the request is refused. Refusals are
-short: a status and one sentence, nothing of the server's insides. They are sent before the body of a request is read.
+A check is given the request, what would handle it, and what its route found in its address, and answers None, or why
+the request is refused. Refusals are short: a status and one sentence, nothing of the server's insides. They are sent
+before the body of a request is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,9 @@ class Refusal:
 
 FRONT_DOOR = "/front-door"
 """A path that only a guarded server has: by it, terraform/ knows an image that may be open to the internet."""
-Check = Callable[[HTTPServerRequest, type[RequestHandler]], Refusal | None]
+Check = Callable[[HTTPServerRequest, type[RequestHandler], Mapping[str, str]], Refusal | None]
+HANDLED: ContextVar[HTTPServerRequest | None] = ContextVar("HANDLED", default=None)
+"""The request that a handler of Mage is at work on, in whatever it does for it."""
 
 
 @stream_request_body
@@ -58,12 +62,39 @@ def guard(application: Application, check: Check) -> None:
     delegate = application.get_handler_delegate
 
     def checked(request: HTTPServerRequest, target: type[RequestHandler], *rest: Any, **more: Any) -> Any:
-        refusal = None if target in (Refused, FrontDoor) else check(request, target)
-        if refusal is None:
+        if target in (Refused, FrontDoor):
             return delegate(request, target, *rest, **more)
+        refusal = check(request, target, _found_in_address(*rest, **more))
+        if refusal is None:
+            return _in_context(delegate(request, target, *rest, **more), request)
         return delegate(request, Refused, {"refusal": refusal})
 
     application.get_handler_delegate = checked  # type: ignore[method-assign, assignment]
+
+
+def _found_in_address(
+    target_kwargs: Mapping[str, Any] | None = None,
+    path_args: object = None,
+    path_kwargs: Mapping[str, bytes | None] | None = None,
+) -> Mapping[str, str]:
+    """What the handler will be told: of the route itself, and of the address as Tornado has decoded it, once."""
+    named = {name: value.decode("utf-8", "replace") for name, value in (path_kwargs or {}).items() if value}
+    return {name: value for name, value in (target_kwargs or {}).items() if isinstance(value, str)} | named
+
+
+def _in_context(delegate: Any, request: HTTPServerRequest) -> Any:
+    """The same delegate, whose handler works with the request as HANDLED."""
+    execute = delegate.execute
+
+    def execute_for_request() -> Any:
+        before = HANDLED.set(request)
+        try:
+            return execute()  # its coroutine becomes a task, which keeps the context
+        finally:
+            HANDLED.reset(before)
+
+    delegate.execute = execute_for_request
+    return delegate
 
 
 def guard_mage(server: Any, check: Check) -> None:

@@ -39,7 +39,7 @@ def apply(server: Any) -> None:
     for handler in (server.BaseHandler, server.StaticFileHandler):
         _say_less(handler)
 
-    def check(request: Any, _: object) -> Refusal | None:
+    def check(request: Any, *_: object) -> Refusal | None:
         # On Cloud Run, Google's front door hands on what is for this service's names, and nothing else.
         if not on_cloud_run and not is_own_host(request.host_name, own):
             return Refusal(421, "This server does not answer to that name: set MAGE_PUBLIC_HOST to its address")

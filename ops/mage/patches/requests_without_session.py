@@ -14,9 +14,9 @@ import json
 import os
 from types import ModuleType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from ops.mage.front_door import Refusal, guard_mage
+from ops.mage.sessions import has_session
 
 UPSTREAM = "https://github.com/mage-ai/mage-ai/issues/6134"
 MODULE = "mage_ai.server.server"
@@ -46,7 +46,7 @@ def is_needed(server: ModuleType) -> bool:
 def apply(server: Any) -> None:
     """Ask every request for its session."""
 
-    def check(request: Any, handler: type) -> Refusal | None:
+    def check(request: Any, handler: type, _: object) -> Refusal | None:
         if has_session(request):
             return None
         if not _fits(request):
@@ -62,39 +62,6 @@ def apply(server: Any) -> None:
         server.TerminalWebsocketServer.open = lambda *_, **__: None
     guard_mage(server, check)
     _tell_less(server)
-
-
-def has_session(request: Any) -> bool:
-    """Whether the request has the token of a session that is valid now: in a header, its cookie or its address."""
-    from mage_ai.api.utils import authenticate_client_and_token
-    from mage_ai.orchestration.db.models.oauth import Oauth2Application
-    from mage_ai.settings import OAUTH2_APPLICATION_CLIENT_ID, REQUIRE_USER_AUTHENTICATION
-
-    if not REQUIRE_USER_AUTHENTICATION:
-        return True
-    token = token_of(request)
-    client = Oauth2Application.query_client(OAUTH2_APPLICATION_CLIENT_ID) if token else None
-    if client is None:
-        return False
-    session, valid = authenticate_client_and_token(client.id, token)
-    return bool(session and valid and session.user)
-
-
-def token_of(request: Any) -> str:
-    """The token that a request brings, empty without one."""
-    from mage_ai.authentication.oauth2 import decode_token
-
-    if token := request.headers.get("OAUTH-TOKEN", ""):
-        return str(token)
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token:
-        return str(token.strip())
-    if "oauth_token" in request.cookies:
-        try:
-            return str(decode_token(request.cookies["oauth_token"].value).get("token", ""))
-        except Exception:  # noqa: BLE001  whatever is wrong with it, it is no token
-            return ""
-    return str(parse_qs(urlsplit(request.uri).query).get("token", [""])[-1])  # a download's address has it
 
 
 def _fits(request: Any) -> bool:

@@ -13,7 +13,7 @@ import traceback
 from types import ModuleType
 from typing import Any
 
-from ops.mage.patches.requests_without_session import has_session
+from ops.mage.sessions import has_session
 
 UPSTREAM = "none filed"
 MODULE = "mage_ai.server.api.base"

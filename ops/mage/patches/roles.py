@@ -1,0 +1,120 @@
+"""
+A Viewer looks at pipelines, runs, logs and charts, and does nothing else; an Editor does not manage accounts.
+
+Fault: Mage asks each resource by itself what a role may do, and for a Viewer many say yes: the project's files with
+their content, whatever path is asked for, block outputs as a download, websockets with what others run, commands, code
+that answers with its output. What a new release adds is open until somebody closes it.
+
+Patch: what a Viewer may send is a list, LOOKS, and all else is refused, websockets too; who has no role may only sign
+in and out. Of a pipeline a Viewer gets the blocks without their code. Accounts and roles, and the sessions of others,
+are the owners'.
+"""
+
+import inspect
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from ops.mage.front_door import Refusal, guard_mage
+from ops.mage.patches.requests_without_session import OPEN
+from ops.mage.sessions import Role, has_session, role_of, user_of
+
+UPSTREAM = "none filed"
+MODULE = "mage_ai.server.server"
+API = frozenset(
+    {
+        "ApiChildDetailHandler",
+        "ApiChildListHandler",
+        "ApiListHandler",
+        "ApiResourceDetailHandler",
+        "ApiResourceListHandler",
+    }
+)
+"""Mage's handlers of resources, which have all that is said of them in LOOKS."""
+LOOKS = frozenset(
+    {
+        "backfills",
+        "block_runs",
+        "block_runs/logs",
+        "client_pages",
+        "monitor_stats",
+        "pipeline_interactions",
+        "pipeline_runs",
+        "pipeline_schedules",
+        "pipeline_schedules/pipeline_runs",
+        "pipelines",
+        "pipelines/backfills",
+        "pipelines/logs",
+        "pipelines/pipeline_schedules",
+        "pipelines/pipeline_triggers",
+        "pipelines/variables",
+        "projects",
+        "statuses",
+        "tags",
+    }
+)
+"""What a Viewer may GET, a resource or what belongs to one: the pages of runs, logs, triggers, pipelines, charts."""
+PUBLIC = frozenset({"projects", "statuses"})
+"""What somebody without any role may GET: the web UI asks for it before it can say that something is missing."""
+OWN_SESSION = frozenset({"GET sessions", "POST sessions", "PUT sessions"})
+ACCOUNTS = frozenset(
+    {"oauth_access_tokens", "permissions", "role_permissions", "roles", "seeds", "user_roles", "users", "workspaces"}
+)
+"""What is an owner's business."""
+NAMES = frozenset({"GET permissions", "GET roles"})
+"""But for these, which the page of one's own account asks for."""
+NO_ROLE = "This account has no role: an owner gives it one with taxi users role"
+
+
+def is_needed(_: ModuleType) -> bool:
+    """Whether Mage lets a Viewer read files."""
+    policy = import_module("mage_ai.api.policies.BrowserItemPolicy")
+    return "condition=lambda policy: policy.has_at_least_viewer_role()" in inspect.getsource(policy)
+
+
+def apply(server: Any) -> None:
+    """Ask every request for the role of who sends it."""
+
+    def check(request: Any, handler: type, found: Mapping[str, str]) -> Refusal | None:
+        if (request.method, handler.__name__) in OPEN or not has_session(request):
+            return None  # the page itself, which has no data; and strangers, whom requests_without_session refuses
+        role, wanted = role_of(request), resource_of(handler, found)
+        if role is Role.OWNER or may(role, request.method, wanted) or is_own_account(request, wanted, found):
+            if role is Role.VIEWER and wanted == "pipelines" and "pk" in found:
+                _hide_code(request)
+            return None
+        return Refusal(403, f"The role {role.capitalize()} may not do that" if role is not Role.NONE else NO_ROLE)
+
+    guard_mage(server, check)
+
+
+def resource_of(handler: type, found: Mapping[str, str]) -> str:
+    """What a request is about, such as pipelines/logs; a handler that is not of resources, by its name."""
+    if handler.__name__ not in API:
+        return handler.__name__
+    return "/".join(found[part] for part in ("resource", "child") if part in found)
+
+
+def may(role: Role, method: str, wanted: str) -> bool:
+    """Whether a role other than Owner may send such a request, where it is not about the own account."""
+    request = f"{method} {wanted}"
+    if request in OWN_SESSION:
+        return True
+    if role is Role.EDITOR:
+        return request in NAMES or not ACCOUNTS & set(wanted.split("/"))
+    return method == "GET" and wanted in (LOOKS if role is Role.VIEWER else PUBLIC)
+
+
+def is_own_account(request: Any, wanted: str, found: Mapping[str, str]) -> bool:
+    """Whether the request looks at the sender's own account, or changes its password: Mage guards its roles."""
+    return wanted == "users" and request.method in ("GET", "PUT") and found.get("pk") == str(user_of(request).id)
+
+
+def _hide_code(request: Any) -> None:
+    """Have Mage leave out what is in files."""
+    for arguments in (request.arguments, request.query_arguments):
+        for name in [name for name in arguments if re.fullmatch(r"includes?_content", name)]:
+            del arguments[name]
+        arguments["includes_content"] = [b"false"]
