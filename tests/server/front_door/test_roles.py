@@ -74,6 +74,7 @@ def test_a_viewer_gets_no_route_but_pages_and_the_api(
                 answered.add((method, handler))
     assert answered == {
         ("GET", "ApiListHandler"),  # the status
+        ("GET", "FrontDoor"),
         ("GET", "MainPageHandler"),
         ("GET", "StaticFileHandler"),
         ("POST", "ApiTriggerPipelineHandler"),  # which has a key of its own
