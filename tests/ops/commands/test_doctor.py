@@ -20,6 +20,7 @@ from ops.commands.doctor import cloud, command, front_door, machine, project
 from ops.commands.doctor.finding import Check, Finding, Settled
 from ops.mage.api import Json
 from ops.paths import ROOT
+from ops.stack.environment import configured
 from ops.stack.google import GoogleServer
 from tests.conftest import environment_of, process_environment, sql
 from tests.deploy.git_host import TOKEN, GitHost
@@ -56,13 +57,21 @@ def test_every_check_is_a_line_and_a_fault_is_the_exit_code(tmp_path: Path) -> N
     assert (ran.returncode, lines[-1]) == (1, "1 to fix")
 
 
+def test_settings_that_cannot_be_read_are_a_line(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("POSTGRES_PASSWORD=pa$$word\n")
+    [finding] = command.findings(lambda: configured({}, file))
+    assert (finding.name, finding.state) == ("settings", "FAIL")
+    assert finding.text.startswith(".env line 1: POSTGRES_PASSWORD: $ begins a variable")
+
+
 def test_an_error_that_no_check_expects_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Settled) -> str:
         raise KeyError("what")
 
     monkeypatch.setattr(machine, "CHECKS", {"broken": broken})
     with pytest.raises(KeyError):
-        list(command.findings({}))
+        list(command.findings(dict))
 
 
 def test_little_room_is_said_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
