@@ -19,7 +19,7 @@ from ops.stack.process import Running, Service, wait_until_gone
 from ops.wait import wait_until
 
 SERVING = """
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from ops.stack import web_ui
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if sys.argv[2] == "gentle" else None)
 scheduler = "import time; time.sleep(600)"
@@ -30,7 +30,7 @@ with subprocess.Popen([sys.executable, "-c", mage, scheduler], stdout=-3, start_
             print("recorded", flush=True)
             while True: time.sleep(0.1)
     finally:
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)
 """
 """In the place of `taxi ui`: it has a Mage, which has a scheduler, in a group of their own."""
 
