@@ -18,6 +18,7 @@ COMMANDS = {
     "ui": ("ops.commands.ui:command", "Serve Mage's web UI; Ctrl-C ends it."),
     "backfill": ("ops.commands.backfill.command:command", "Load many months, or days, through Mage."),
     "triggers": ("ops.commands.triggers:command", "Compare the triggers in code with Mage's."),
+    "users": ("ops.commands.users:command", "List, add, change and remove Mage's accounts."),
     "sql": ("ops.commands.sql:command", "Ask Postgres."),
     "plan": ("ops.commands.plan:command", "Say what BigQuery would scan, and its price."),
     "doctor": ("ops.commands.doctor.command:command", "Check this machine, the settings and the cloud."),

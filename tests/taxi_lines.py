@@ -32,6 +32,9 @@ def check(line: str, unknown_values: bool = False) -> None:
         return
     name, command, rest = taxi.resolve_command(click.Context(taxi), words)
     assert command is not None, line
+    if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name, command, rest = command.resolve_command(click.Context(command), rest)
+        assert command is not None, line
     assert {word for word in rest if word.startswith("--")} <= options_of(command) | {"--help"}, line
     if unknown_values or not rest or any(word in (ELLIPSIS, "--help") or word.startswith("<") for word in rest):
         return
@@ -57,7 +60,9 @@ def check_meant(text: str) -> None:
         if name in COMMANDS:
             command = taxi.get_command(click.Context(taxi), name)
             assert command is not None
-            assert set(options.split()) <= options_of(command), f"taxi {name}{options}"
+            below = command.commands.values() if isinstance(command, click.Group) else ()
+            known = options_of(command).union(*map(options_of, below))
+            assert set(options.split()) <= known, f"taxi {name}{options}"
         else:
             assert not mark, f"taxi {name}"
             assert not options, f"taxi {name}{options}"

@@ -76,6 +76,7 @@ def test_a_viewer_gets_no_route_but_pages_and_the_api(
         ("GET", "ApiListHandler"),  # the status
         ("GET", "FrontDoor"),
         ("GET", "MainPageHandler"),
+        ("GET", "PipelineRunsPageHandler"),  # as empty
         ("GET", "StaticFileHandler"),
         ("POST", "ApiTriggerPipelineHandler"),  # which has a key of its own
     }
