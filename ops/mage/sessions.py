@@ -1,5 +1,6 @@
 """Who sends a request to Mage's server: the session that its token belongs to, and the role of its account."""
 
+import os
 from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -69,6 +70,11 @@ def token_of(request: Any) -> str:
     if not request.path.endswith("/downloads"):
         return ""  # where Mage itself does not look for a token in the address, it would take the sender for nobody
     return str(parse_qs(urlsplit(request.uri).query).get("token", [""])[-1])
+
+
+def configured_providers() -> frozenset[str]:
+    """The providers that MAGE_SIGN_IN_PROVIDERS names, with commas; none when it is not set."""
+    return frozenset(name.strip() for name in os.environ.get("MAGE_SIGN_IN_PROVIDERS", "").split(",") if name.strip())
 
 
 def _find_user(token: str) -> Any:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ops.mage.front_door import Refusal, guard_mage
-from ops.mage.sessions import has_session
+from ops.mage.sessions import configured_providers, has_session
 
 UPSTREAM = "https://github.com/mage-ai/mage-ai/issues/6134"
 MODULE = "mage_ai.server.server"
@@ -55,6 +55,8 @@ def apply(server: Any) -> None:
             return None
         if request.method in ("GET", "HEAD") and request.path in HEALTH:
             return None
+        if request.method == "GET" and request.path in _single_sign_on():
+            return None
         return Refusal(401, "Sign in first")
 
     if _is_on("DISABLE_TERMINAL"):
@@ -62,6 +64,12 @@ def apply(server: Any) -> None:
         server.TerminalWebsocketServer.open = lambda *_, **__: None
     guard_mage(server, check)
     _tell_less(server)
+
+
+def _single_sign_on() -> frozenset[str]:
+    """What the sign-in page asks for where a provider is turned on: where to go, and what came back from there."""
+    providers = configured_providers()
+    return frozenset({"/api/oauths", *(f"/api/oauths/{name}" for name in providers)} if providers else ())
 
 
 def _fits(request: Any) -> bool:

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ops.mage.front_door import HANDLED
+from ops.mage.sessions import configured_providers
 
 UPSTREAM = "https://nvd.nist.gov/vuln/detail/CVE-2026-111823"
 MODULE = "mage_ai.api.resources.SessionResource"
@@ -52,6 +53,11 @@ def apply(session: Any) -> None:
             if payload.get("password"):
                 attempts.failed(who, address)
             raise session.ApiError(refusal(401, str(error.message))) from None
+        except Exception as error:
+            if not provider:
+                raise
+            print(f"Sign-in by {provider} failed: {error!r}", flush=True)  # its answer is nobody else's business
+            raise session.ApiError(refusal(401, f"{provider} does not know this sign-in")) from None
         finally:
             # Mage writes what it says of this sign-in into what it says of everything that is not found.
             not_found.clear()
@@ -80,11 +86,6 @@ def _account_of(payload: Any, users: Any) -> str:
     email, name = payload.get("email"), payload.get("username")
     found = users.query.filter(users.email == email if email else users.username == name).first()
     return f"#{found.id}" if found else _name_of(payload)
-
-
-def configured_providers() -> frozenset[str]:
-    """The providers that MAGE_SIGN_IN_PROVIDERS names, with commas; none when it is not set."""
-    return frozenset(name.strip() for name in os.environ.get("MAGE_SIGN_IN_PROVIDERS", "").split(",") if name.strip())
 
 
 def refusal(code: int, message: str) -> dict[str, object]:
