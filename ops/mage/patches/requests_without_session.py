@@ -1,22 +1,26 @@
 """
-Who has not signed in gets the sign-in page and a word of health, and nothing else.
+Who has not signed in gets the sign-in page and a word of health, and nothing else; who has, what the role allows.
 
 Fault: Mage checks the session in each handler, and some do not: a block's row counts, event matchers, events that are
 taken, addresses and process numbers in the status. Websockets are open to everybody: the outputs of blocks are sent to
-all who listen, and the terminal starts a shell for anybody, even where it is off.
+all who listen, and the terminal starts a shell for anybody, even where it is off. For a Viewer many resources say yes:
+the project's files with their content, block outputs as a download, websockets with what others run, commands.
 
 Patch: every route needs a valid session, but for those of OPEN, and a trigger's address, which has a key of its own. A
-new route of a later Mage needs one too. Where the terminal is off, no shell is started.
+new route of a later Mage needs one too. Where the terminal is off, no shell is started. What a Viewer and an Editor may
+ask for is in ops/mage/access/roles.py, for all routes: what a new release adds is closed to a Viewer.
 """
 
 import inspect
 import json
 import os
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from ops.mage.access import roles
+from ops.mage.access.sessions import configured_providers, has_session
 from ops.mage.front_door import Refusal, guard_mage
-from ops.mage.sessions import configured_providers, has_session
 
 UPSTREAM = "https://github.com/mage-ai/mage-ai/issues/6134"
 MODULE = "mage_ai.server.server"
@@ -46,9 +50,9 @@ def is_needed(server: ModuleType) -> bool:
 def apply(server: Any) -> None:
     """Ask every request for its session."""
 
-    def check(request: Any, handler: type, _: object) -> Refusal | None:
+    def check(request: Any, handler: type, found: Mapping[str, str]) -> Refusal | None:
         if has_session(request):
-            return None
+            return None if (request.method, handler.__name__) in OPEN else roles.refusal(request, handler, found)
         if not _fits(request):
             return Refusal(413, "Too much for a request without a session")
         if (request.method, handler.__name__) in OPEN or (request.method, request.path) == SIGN_IN:

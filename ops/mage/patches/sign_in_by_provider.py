@@ -15,8 +15,8 @@ import time
 from types import ModuleType
 from typing import Any
 
+from ops.mage.access.sessions import configured_providers
 from ops.mage.front_door import HANDLED
-from ops.mage.sessions import configured_providers
 
 UPSTREAM = "https://nvd.nist.gov/vuln/detail/CVE-2026-111823"
 MODULE = "mage_ai.api.resources.SessionResource"

@@ -99,7 +99,11 @@ def test_a_wrong_or_empty_token_is_no_session(mage: Mage, where: str, token: str
 
 
 def test_a_token_of_another_server_is_no_session(mage: Mage) -> None:
-    foreign = jwt.encode({"token": mage.api._session.headers["OAUTH-TOKEN"], "expires": 9e9}, "materia", "HS256")
+    foreign = jwt.encode(
+        {"token": mage.api._session.headers["OAUTH-TOKEN"], "expires": 9e9},
+        "another server's secret, long enough",
+        "HS256",
+    )
     for headers in ({"Cookie": f"oauth_token={foreign}"}, {"OAUTH-TOKEN": foreign}):
         answer = requests.get(f"{mage.server.url}/api/pipelines", headers=headers, timeout=30)
         assert answer.status_code == HTTPStatus.UNAUTHORIZED

@@ -1,28 +1,18 @@
 """
-A Viewer looks at pipelines, runs, logs and charts, and does nothing else; an Editor does not manage accounts.
+What the roles of Mage's accounts may ask its server for; a patch of it, requests_without_session, asks here.
 
-Fault: Mage asks each resource by itself what a role may do, and for a Viewer many say yes: the project's files with
-their content, whatever path is asked for, block outputs as a download, websockets with what others run, commands, code
-that answers with its output. What a new release adds is open until somebody closes it.
-
-Patch: what a Viewer may send is a list, LOOKS, and all else is refused, websockets too; who has no role may only sign
-in and out. Of a pipeline a Viewer gets the blocks without their code. Accounts and roles, and the sessions of others,
-are the owners'.
+What a Viewer may send is a list, LOOKS, and all else is refused, websockets too; who has no role may only sign in and
+out. Of a pipeline a Viewer gets the blocks without their code. Accounts and roles, and the sessions of others, are the
+owners'.
 """
 
-import inspect
 import re
 from collections.abc import Mapping
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-from ops.mage.front_door import Refusal, guard_mage
-from ops.mage.patches.requests_without_session import OPEN
-from ops.mage.sessions import Role, has_session, role_of, user_of
+from ops.mage.access.sessions import Role, role_of, user_of
+from ops.mage.front_door import Refusal
 
-UPSTREAM = "none filed"
-MODULE = "mage_ai.server.server"
 API = frozenset(
     {
         "ApiChildDetailHandler",
@@ -69,26 +59,14 @@ NAMES = frozenset({"GET permissions", "GET roles"})
 NO_ROLE = "This account has no role: an owner gives it one with taxi users role"
 
 
-def is_needed(_: ModuleType) -> bool:
-    """Whether Mage lets a Viewer read files."""
-    policy = import_module("mage_ai.api.policies.BrowserItemPolicy")
-    return "condition=lambda policy: policy.has_at_least_viewer_role()" in inspect.getsource(policy)
-
-
-def apply(server: Any) -> None:
-    """Ask every request for the role of who sends it."""
-
-    def check(request: Any, handler: type, found: Mapping[str, str]) -> Refusal | None:
-        if (request.method, handler.__name__) in OPEN or not has_session(request):
-            return None  # the page itself, which has no data; and strangers, whom requests_without_session refuses
-        role, wanted = role_of(request), resource_of(handler, found)
-        if role is Role.OWNER or may(role, request.method, wanted) or is_own_account(request, wanted, found):
-            if role is Role.VIEWER and wanted == "pipelines" and "pk" in found:
-                _hide_code(request)
-            return None
-        return Refusal(403, f"The role {role.capitalize()} may not do that" if role is not Role.NONE else NO_ROLE)
-
-    guard_mage(server, check)
+def refusal(request: Any, handler: type, found: Mapping[str, str]) -> Refusal | None:
+    """Why the role of who has signed in does not allow the request, or None."""
+    role, wanted = role_of(request), resource_of(handler, found)
+    if role is Role.OWNER or may(role, request.method, wanted) or is_own_account(request, wanted, found):
+        if role is Role.VIEWER and wanted == "pipelines" and "pk" in found:
+            _hide_code(request)
+        return None
+    return Refusal(403, f"The role {role.capitalize()} may not do that" if role is not Role.NONE else NO_ROLE)
 
 
 def resource_of(handler: type, found: Mapping[str, str]) -> str:

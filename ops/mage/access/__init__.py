@@ -1,0 +1,1 @@
+"""Who sends a request to Mage, and what the role allows."""
