@@ -20,8 +20,8 @@ from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
 
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
-ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/")
-"""Files that go to one process together, for each process starts a Mage of its own: with a browser, and without."""
+ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/front_door/", "tests/server/")
+"""Files that go to one process together, for each has a Mage of its own: with a browser, for strangers, without."""
 LONGEST_FIRST = (
     *ON_ONE_SERVER,
     "tests/test_style.py",

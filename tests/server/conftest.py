@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -84,8 +85,12 @@ def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:
 
 @pytest.fixture(scope="package")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git checkout of the project as it is here, uncommitted changes included, whose blocks are retried at once."""
-    folder = tmp_path_factory.mktemp("checkout")
+    """A git checkout of the project as it is here."""
+    return made_checkout(tmp_path_factory.mktemp("checkout"))
+
+
+def made_checkout(folder: Path) -> Path:
+    """The folder, made a git checkout of the project, changes included, whose blocks are retried at once."""
     copy_project(folder)
     retry_at_once(folder / PROJECT.name)
     who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
@@ -102,7 +107,14 @@ def mage(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mage]:
     """The server of these tests, with an empty folder of trip files; a test takes a service or months of its own."""
-    folder = tmp_path_factory.mktemp("mage")
+    with serving(checkout, server, google_server, tmp_path_factory.mktemp("mage")) as running:
+        keep_workers(running.api)
+        yield running
+
+
+@contextmanager
+def serving(checkout: Path, server: PostgresSettings, google_server: GoogleServer, folder: Path) -> Iterator[Mage]:
+    """A server of a checkout; `folder` is for its trip files and all that it writes."""
     with TripServer(folder / "trips") as trips, WebhookReceiver() as messages:
         env = {
             **process_environment(),
@@ -119,7 +131,6 @@ def mage(
         project, log = checkout / "magic-zoomcamp", folder / "mage.log"
         with MageServer(env, free_port(), project, log, OWNER) as running:
             api = MageApi(running.url, OWNER.email, OWNER.password)
-            keep_workers(api)
             yield Mage(running, api, checkout, trips, server, messages)
 
 

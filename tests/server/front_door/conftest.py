@@ -5,12 +5,30 @@ from collections.abc import Iterator
 import pytest
 import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
+from nyc_taxi.settings import PostgresSettings
 
 from ops.mage.api import MageApi
-from tests.server.conftest import Mage
+from ops.stack import postgres
+from ops.stack.google import GoogleServer
+from tests.server.conftest import Mage, keep_workers, made_checkout, serving
 from tests.server.front_door.routes import Surface, surface_of
 
 PASSWORD = "a-password-of-theirs"
+
+
+@pytest.fixture(scope="package")
+def mage(google_server: GoogleServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mage]:
+    """A server and a database of these tests' own, in which they leave accounts and files with odd names."""
+    folder = tmp_path_factory.mktemp("front-door")
+    (folder / "checkout").mkdir()
+    running = postgres.start(folder / "pg" / "data")
+    try:
+        where = PostgresSettings(running.host, running.port, running.dbname, "ny_taxi", running.user, running.password)
+        with serving(made_checkout(folder / "checkout"), where, google_server, folder) as mage:
+            keep_workers(mage.api)
+            yield mage
+    finally:
+        postgres.stop(folder / "pg" / "data")
 
 
 @pytest.fixture(scope="package")
