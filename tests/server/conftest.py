@@ -113,8 +113,10 @@ def mage(
 
 
 @contextmanager
-def serving(checkout: Path, server: PostgresSettings, google_server: GoogleServer, folder: Path) -> Iterator[Mage]:
-    """A server of a checkout; `folder` is for its trip files and all that it writes."""
+def serving(
+    checkout: Path, server: PostgresSettings, google_server: GoogleServer, folder: Path, **settings: str
+) -> Iterator[Mage]:
+    """A server of a checkout, with these settings too; `folder` is for its trip files and all that it writes."""
     with TripServer(folder / "trips") as trips, WebhookReceiver() as messages:
         env = {
             **process_environment(),
@@ -127,6 +129,7 @@ def serving(checkout: Path, server: PostgresSettings, google_server: GoogleServe
             "MAGE_DATA_DIR": str(folder / "data"),
             "SCHEDULER_TRIGGER_INTERVAL": TICK_SECONDS,
             "SLACK_WEBHOOK_URL": messages.url,
+            **settings,
         }
         project, log = checkout / "magic-zoomcamp", folder / "mage.log"
         with MageServer(env, free_port(), project, log, OWNER) as running:

@@ -56,17 +56,28 @@ ACCOUNTS = frozenset(
 """What is an owner's business."""
 NAMES = frozenset({"GET permissions", "GET roles"})
 """But for these, which the page of one's own account asks for."""
+EDITS = frozenset({"custom_templates"})
+"""What Mage itself lets be changed where editing is off."""
 NO_ROLE = "This account has no role: an owner gives it one with taxi users role"
 
 
 def refusal(request: Any, handler: type, found: Mapping[str, str]) -> Refusal | None:
     """Why the role of who has signed in does not allow the request, or None."""
     role, wanted = role_of(request), resource_of(handler, found)
+    if editing_is_off() and request.method != "GET" and wanted in EDITS:
+        return Refusal(403, "Editing is off here")
     if role is Role.OWNER or may(role, request.method, wanted) or is_own_account(request, wanted, found):
         if role is Role.VIEWER and wanted == "pipelines" and "pk" in found:
             _hide_code(request)
         return None
     return Refusal(403, f"The role {role.capitalize()} may not do that" if role is not Role.NONE else NO_ROLE)
+
+
+def editing_is_off() -> bool:
+    """Whether nobody may edit: in production, and wherever DISABLE_NOTEBOOK_EDIT_ACCESS says so."""
+    from mage_ai.settings import is_disable_pipeline_edit_access
+
+    return bool(is_disable_pipeline_edit_access())
 
 
 def resource_of(handler: type, found: Mapping[str, str]) -> str:

@@ -1,6 +1,8 @@
 """The surface of the server, and people with less rights than its owner."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
@@ -19,16 +21,23 @@ PASSWORD = "a-password-of-theirs"
 @pytest.fixture(scope="package")
 def mage(google_server: GoogleServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mage]:
     """A server and a database of these tests' own, in which they leave accounts and files with odd names."""
-    folder = tmp_path_factory.mktemp("front-door")
+    with apart(google_server, tmp_path_factory.mktemp("front-door")) as running:
+        keep_workers(running.api)
+        yield running
+
+
+@contextmanager
+def apart(google_server: GoogleServer, folder: Path, **settings: str) -> Iterator[Mage]:
+    """A server with these settings, with a checkout and a Postgres of its own in the folder."""
     (folder / "checkout").mkdir()
-    running = postgres.start(folder / "pg" / "data")
+    data = folder / "pg" / "data"
+    own = postgres.start(data)
     try:
-        where = PostgresSettings(running.host, running.port, running.dbname, "ny_taxi", running.user, running.password)
-        with serving(made_checkout(folder / "checkout"), where, google_server, folder) as mage:
-            keep_workers(mage.api)
-            yield mage
+        where = PostgresSettings(own.host, own.port, own.dbname, "ny_taxi", own.user, own.password)
+        with serving(made_checkout(folder / "checkout"), where, google_server, folder, **settings) as running:
+            yield running
     finally:
-        postgres.stop(folder / "pg" / "data")
+        postgres.stop(data)
 
 
 @pytest.fixture(scope="package")
