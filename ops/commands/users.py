@@ -9,10 +9,11 @@ from rich.table import Table
 
 from ops.commands.arguments import examples
 from ops.errors import CommandFailed
+from ops.mage.access.sessions import Role
 from ops.mage.api import Json, MageApi
 from ops.mage.connect import connect_to_mage
 
-ROLES = ("owner", "editor", "viewer")
+ROLES = tuple(role.value for role in Role if role is not Role.NONE)
 SHORTEST_PASSWORD = 8
 """Characters, as Mage demands."""
 

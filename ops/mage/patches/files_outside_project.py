@@ -85,16 +85,19 @@ def is_inside(path: str, project: Path) -> bool:
     """Whether a path, as the server would open it, is the project or in it, symbolic links followed."""
     if not path or "\0" in path:
         return False
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project))
+    return _is_below(os.path.realpath(path), (os.path.realpath(project),))
 
 
 def may_open(path: str, write: bool) -> bool:
     """Whether what a request asks for may lead to this file."""
     real = os.path.realpath(path)
     to_write, to_read, files = _allowed()
-    if real in files or any(real == root or real.startswith(root + os.sep) for root in to_write):
-        return True
-    return not write and any(real == root or real.startswith(root + os.sep) for root in to_read)
+    return real in files or _is_below(real, to_write) or (not write and _is_below(real, to_read))
+
+
+def _is_below(real: str, roots: tuple[str, ...]) -> bool:
+    """Whether a path without symbolic links is one of the folders, or in one."""
+    return any(real == root or real.startswith(root + os.sep) for root in roots)
 
 
 @cache

@@ -97,7 +97,7 @@ def account(mage: Mage, role: str) -> MageApi:
     return MageApi(mage.server.url, email, PASSWORD)
 
 
-def signing_in(mage: Mage, headers: dict[str, str] | None = None, **session: str) -> requests.Response:
+def signing_in(url: str, headers: dict[str, str] | None = None, **session: str) -> requests.Response:
     """The answer to a request for a session."""
     body = {"session": session, "api_key": API_KEY}
-    return requests.post(f"{mage.server.url}/api/sessions", json=body, headers=headers, timeout=60)
+    return requests.post(f"{url}/api/sessions", json=body, headers=headers, timeout=60)

@@ -17,7 +17,7 @@ def test_a_page_of_another_origin_can_change_nothing_even_with_a_session(mage: M
     headers = {**mage.api._session.headers, "Origin": origin}
     answer = requests.post(f"{mage.server.url}/api/pipelines", json={"pipeline": {}}, headers=headers, timeout=30)
     assert answer.status_code == HTTPStatus.FORBIDDEN
-    answer = signing_in(mage, {"Origin": origin}, email=EMAIL, password=OWNER.password)
+    answer = signing_in(mage.server.url, {"Origin": origin}, email=EMAIL, password=OWNER.password)
     assert answer.status_code == HTTPStatus.FORBIDDEN
 
 

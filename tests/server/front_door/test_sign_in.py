@@ -23,34 +23,34 @@ pytestmark = pytest.mark.mage
 @pytest.mark.parametrize("email", [EMAIL, "stranger@example.org"])
 def test_no_session_without_a_password(mage: Mage, provider: str, email: str) -> None:
     before = {user["email"] for user in mage.api.list("users")}
-    answer = signing_in(mage, email=email, provider=provider, token="x")
+    answer = signing_in(mage.server.url, email=email, provider=provider, token="x")
     assert "token" not in json.dumps(answer.json().get("session", {}))
     assert answer.json()["error"]["message"] == "Sign in with e-mail and password"
     assert {user["email"] for user in mage.api.list("users")} == before
-    assert "error" in signing_in(mage, email=email).json()
-    assert "error" in signing_in(mage, email=email, token="x").json()
+    assert "error" in signing_in(mage.server.url, email=email).json()
+    assert "error" in signing_in(mage.server.url, email=email, token="x").json()
 
 
 def test_the_right_password_still_signs_in(mage: Mage) -> None:
-    assert signing_in(mage, email=EMAIL, password=OWNER.password).json()["session"]["token"]
+    assert signing_in(mage.server.url, email=EMAIL, password=OWNER.password).json()["session"]["token"]
 
 
 def test_wrong_passwords_are_slowed_down_and_nobody_is_locked_out_for_ever(mage: Mage) -> None:
     email = "slow@example.org"
-    said = [signing_in(mage, email=email, password="wrong") for _ in range(30)]
+    said = [signing_in(mage.server.url, email=email, password="wrong") for _ in range(30)]
     codes = [answer.status_code for answer in said]
     assert [answer.json()["error"]["code"] for answer in said] == codes
     assert codes[:5] == [401] * 5
     assert codes.count(401) < 15  # a pause twice as long after each: 2, 4, 8, .. seconds
     assert set(codes) == {401, 429}
     assert "Too many wrong passwords" in said[codes.index(429)].json()["error"]["message"]
-    assert signing_in(mage, email=EMAIL, password=OWNER.password).json()["session"]["token"]
+    assert signing_in(mage.server.url, email=EMAIL, password=OWNER.password).json()["session"]["token"]
     assert mage.server.log is not None
     assert f"Sign-in of '{email}' refused: too many wrong passwords" in mage.server.log.read_text()
 
 
 def test_the_web_ui_reads_why_in_an_answer_of_200(mage: Mage) -> None:
-    answer = signing_in(mage, {"Origin": mage.server.url}, email="typo@example.org", password="wrong")
+    answer = signing_in(mage.server.url, {"Origin": mage.server.url}, email="typo@example.org", password="wrong")
     assert answer.status_code == HTTPStatus.OK
     assert answer.json()["error"]["code"] == 401
     assert "session" not in answer.json()
@@ -59,8 +59,8 @@ def test_the_web_ui_reads_why_in_an_answer_of_200(mage: Mage) -> None:
 def test_an_account_is_one_by_its_e_mail_and_by_its_user_name(mage: Mage, viewer: MageApi) -> None:
     codes = []
     for _ in range(5):
-        codes.append(signing_in(mage, email=viewer.email, password="wrong").status_code)
-        codes.append(signing_in(mage, username="viewer", password="wrong").status_code)
+        codes.append(signing_in(mage.server.url, email=viewer.email, password="wrong").status_code)
+        codes.append(signing_in(mage.server.url, username="viewer", password="wrong").status_code)
     assert codes[:5] == [401] * 5
     assert 429 in codes[5:]
 

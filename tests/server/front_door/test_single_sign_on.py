@@ -16,6 +16,7 @@ from ops.ports import free_port
 from tests.conftest import process_environment
 from tests.project_copy import copy_project
 from tests.server.conftest import OWNER, Mage
+from tests.server.front_door.conftest import signing_in
 
 pytestmark = pytest.mark.mage
 PEOPLE = {"token-of-owner": OWNER.email, "token-of-stranger": "stranger@example.org"}
@@ -62,18 +63,13 @@ def with_provider(provider: HTTPServer, tmp_path_factory: pytest.TempPathFactory
         yield running
 
 
-def sign_in(url: str, **session: str) -> requests.Response:
-    body = {"session": session, "api_key": API_KEY}
-    return requests.post(f"{url}/api/sessions", json=body, timeout=60)
-
-
 def test_an_account_that_is_there_gets_in(with_provider: MageServer) -> None:
-    assert sign_in(with_provider.url, provider=PROVIDER, token="token-of-owner").json()["session"]["token"]
+    assert signing_in(with_provider.url, provider=PROVIDER, token="token-of-owner").json()["session"]["token"]
 
 
 @pytest.mark.parametrize("token", ["token-of-stranger", "forged", "token-of-owner "])
 def test_nobody_else_gets_in_and_no_account_is_made(with_provider: MageServer, token: str) -> None:
-    answer = sign_in(with_provider.url, provider=PROVIDER, token=token, email=OWNER.email)
+    answer = signing_in(with_provider.url, provider=PROVIDER, token=token, email=OWNER.email)
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
     assert "session" not in answer.json()
     assert "Traceback" not in answer.text
@@ -82,7 +78,7 @@ def test_nobody_else_gets_in_and_no_account_is_made(with_provider: MageServer, t
 
 
 def test_a_provider_that_is_not_named_stays_off(with_provider: MageServer) -> None:
-    answer = sign_in(with_provider.url, provider="google", token="token-of-owner", email=OWNER.email)
+    answer = signing_in(with_provider.url, provider="google", token="token-of-owner", email=OWNER.email)
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
     headers = {"X-API-KEY": API_KEY}
     answer = requests.get(f"{with_provider.url}/api/oauths/google", headers=headers, timeout=30)
