@@ -12,10 +12,12 @@ block does when it is executed is its own affair. Resources that show files show
 """
 
 import asyncio
+import importlib.metadata
 import inspect
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import cache, partial
@@ -45,6 +47,8 @@ CHANGES = {
 SYSTEM = ("/etc/mime.types", "/etc/ssl", "/usr/lib", "/usr/local/lib", "/usr/share", "/dev/urandom")
 KEYS = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACC_KEY_FILEPATH")
 """Settings that name the file of a key, which Google's clients read: logs and outputs may be in a bucket."""
+IMPORT = "<frozen importlib._bootstrap_external>"
+INSTALLED = importlib.metadata.__file__
 
 
 class OutsideProjectError(PermissionError):
@@ -144,12 +148,22 @@ def _hear(pid: int, event: str, args: tuple[Any, ...]) -> None:
         if path is None or isinstance(path, int):  # the folder where the server runs, or what is open already
             continue
         name = os.fsdecode(path)
-        if may_open(name, write) or (event == "os.mkdir" and os.path.isdir(name)):
+        if may_open(name, write) or (event == "os.mkdir" and os.path.isdir(name)) or _is_pythons_own(name, write):
             continue
         print(f"{request.method} {request.path} refused: {event} of {name!r} outside the project", flush=True)
         # A search through folders goes on without the one that it may not list.
         request.led_outside = getattr(request, "led_outside", False) or event not in LISTS
         raise OutsideProjectError(MESSAGE)
+
+
+def _is_pythons_own(name: str, write: bool) -> bool:
+    """Whether Python itself asks: to keep what it compiled at a first import, or which packages are installed."""
+    caller = sys._getframe(2)
+    if write:
+        bytecode = "__pycache__" in Path(name).parts and may_open(name, write=False)
+        return bytecode and caller.f_code.co_filename == IMPORT
+    callers = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(caller))
+    return name in sys.path and INSTALLED in callers
 
 
 def _keep_request_in_threads() -> None:

@@ -1,0 +1,68 @@
+"""What a request may read and write, as Python's audit hook hears it; tests/server/front_door/test_files.py asks a server."""
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ops.mage.front_door import HANDLED
+from ops.mage.patches import files_outside_project
+
+
+@pytest.fixture
+def request_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A request at work, in a process whose programs are in tmp_path."""
+    monkeypatch.syspath_prepend(tmp_path)
+    programs = (str(tmp_path / "installed"), sys.prefix, sys.base_prefix)
+    monkeypatch.setattr(files_outside_project, "_allowed", lambda: ((), programs, frozenset()))
+    request = SimpleNamespace(method="GET", path="/api/pipelines")
+    sys.addaudithook(partial(files_outside_project._hear, os.getpid()))  # asks nothing once the request is over
+    before = HANDLED.set(request)  # type: ignore[arg-type]
+    yield request
+    HANDLED.reset(before)
+
+
+def test_a_module_that_is_imported_for_the_first_time_keeps_its_bytecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_in: SimpleNamespace
+) -> None:
+    cached = tmp_path / "installed" / "__pycache__" / f"first_import.{sys.implementation.cache_tag}.pyc"
+    with at_rest():
+        cached.parent.parent.mkdir()
+        (tmp_path / "installed" / "first_import.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    import first_import  # type: ignore[import-not-found]
+
+    assert first_import.x == 1
+    assert cached.exists()
+    assert not hasattr(request_in, "led_outside")
+    with pytest.raises(files_outside_project.OutsideProjectError):
+        cached.write_bytes(b"")
+    assert request_in.led_outside
+
+
+def test_installed_packages_are_looked_up_in_a_folder_that_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_in: SimpleNamespace
+) -> None:
+    """importlib.metadata lists the folders of sys.path again when they changed; a path hook's name is one of them."""
+    monkeypatch.syspath_prepend("__editable__.mine.path_hook__")
+    with at_rest():
+        (tmp_path / "made_since").touch()
+    assert "pytest" in {found.name for found in importlib.metadata.distributions()}
+    assert not hasattr(request_in, "led_outside")
+    with pytest.raises(files_outside_project.OutsideProjectError):
+        os.listdir(tmp_path)
+
+
+@contextmanager
+def at_rest() -> Iterator[None]:
+    """No request."""
+    before = HANDLED.set(None)
+    yield
+    HANDLED.reset(before)
