@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from types import ModuleType
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -21,7 +21,7 @@ WORKS_WITH = {"run": "mage_ai.data_preparation.executors.executor_factory", "sta
 
 def patches() -> dict[str, ModuleType]:
     """
-    Every module of `ops.mage.patches`, by its name: to add a patch is to add a file.
+    Every module of `ops.mage.patches` and its folders, by its name: to add a patch is to add a file.
 
     It has UPSTREAM, the address of Mage's issue or "none filed"; MODULE, the module of Mage that it changes;
     `is_needed(module)`, whether that is so of the Mage that is installed; `apply(module)`; and WHEN_SET, where it is
@@ -29,7 +29,8 @@ def patches() -> dict[str, ModuleType]:
     """
     import ops.mage.patches as folder
 
-    return {found.name: import_module(f"{folder.__name__}.{found.name}") for found in iter_modules(folder.__path__)}
+    found = [each.name for each in walk_packages(folder.__path__, f"{folder.__name__}.") if not each.ispkg]
+    return {name.rpartition(".")[2]: import_module(name) for name in found}
 
 
 def install() -> None:

@@ -24,7 +24,7 @@ from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import PostgresSettings, Settings
 
 from ops.mage.api import Json, MageApi
-from ops.mage.patches.google_identity_token import is_googles
+from ops.mage.patches.front_door.google_identity_token import is_googles
 from ops.mage.server import scheduler_runs
 from ops.paths import ROOT
 from ops.ports import free_port

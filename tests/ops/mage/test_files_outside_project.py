@@ -1,6 +1,7 @@
-"""What a request may read and write, as Python's audit hook hears it; tests/server/front_door/test_files.py asks a server."""
+"""What Python itself may read and write for a request; tests/server/front_door/test_files.py has what people ask."""
 
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from ops.mage.front_door import HANDLED
-from ops.mage.patches import files_outside_project
+from ops.mage.patches.front_door import files_outside_project
 
 
 @pytest.fixture
@@ -47,13 +48,14 @@ def test_a_module_that_is_imported_for_the_first_time_keeps_its_bytecode(
     assert request_in.led_outside
 
 
-def test_installed_packages_are_looked_up_in_a_folder_that_has_changed(
+def test_modules_and_packages_are_found_in_a_folder_that_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_in: SimpleNamespace
 ) -> None:
-    """importlib.metadata lists the folders of sys.path again when they changed; a path hook's name is one of them."""
+    """Python lists the folders of sys.path again when they changed; the name of a path hook is one of them."""
     monkeypatch.syspath_prepend("__editable__.mine.path_hook__")
     with at_rest():
-        (tmp_path / "made_since").touch()
+        (tmp_path / "made_since.py").touch()
+    assert importlib.util.find_spec("made_since")
     assert "pytest" in {found.name for found in importlib.metadata.distributions()}
     assert not hasattr(request_in, "led_outside")
     with pytest.raises(files_outside_project.OutsideProjectError):

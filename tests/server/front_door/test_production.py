@@ -13,10 +13,12 @@ from tests.server.front_door.conftest import account, apart, line_of
 
 pytestmark = pytest.mark.mage
 BLOCK = "custom/summarise_loads.py"
-# A pipeline's new name is not among them: Mage takes it from an Owner or Editor all the same, as SECURITY.md says.
 EDITS = [
     ("POST", "pipelines", {"pipeline": {"name": "made"}}),
     ("PUT", "pipelines/test_config?update_content=true", {"pipeline": {"blocks": [{"uuid": "x", "content": "1"}]}}),
+    ("PUT", "pipelines/test_config", {"pipeline": {"name": "renamed"}}),
+    ("PUT", "pipelines/test_config", {"pipeline": {"description": "changed", "status": "active"}}),
+    ("PUT", "pipelines/test_config", {"pipeline": {"tags": ["changed"]}}),
     ("DELETE", "pipelines/test_config", {}),
     ("POST", "pipelines/test_config/blocks", {"block": {"name": "made", "type": "custom", "language": "python"}}),
     ("PUT", "pipelines/test_config/blocks/test_postgres", {"block": {"content": "SELECT 2", "name": "renamed"}}),
@@ -27,6 +29,17 @@ EDITS = [
     ("POST", "folders", {"folder": {"path": "", "name": "made"}}),
     ("DELETE", "folders/charts", {}),
     ("PUT", f"browser_items/{quote(BLOCK, safe='')}", {"browser_item": {"path": BLOCK, "content": "changed"}}),
+    ("POST", "interactions", {"interaction": {"uuid": "made"}}),
+    ("PUT", "interactions/load_a_month", {"interaction": {"content": {"inputs": {}}}}),
+    ("PUT", "pipeline_interactions/test_config", {"pipeline_interaction": {"content": {"blocks": {}}}}),
+    ("PUT", "page_block_layouts/overview", {"page_block_layout": {"blocks": {}, "layout": []}}),
+    ("POST", "global_data_products", {"global_data_product": {"uuid": "made", "object_type": "pipeline"}}),
+    ("POST", "global_hooks", {"global_hook": {"uuid": "made", "resource_type": "block", "operation_type": "list"}}),
+    ("PUT", f"git_files/{quote(BLOCK, safe='')}", {"git_file": {"content": "changed"}}),
+    ("PUT", "projects/magic-zoomcamp", {"project": {"remote_variables_dir": "/changed"}}),
+    ("POST", "version_control_projects", {"version_control_project": {"uuid": "made"}}),
+    ("POST", "pipelines/test_config/variables", {"variable": {"name": "made", "value": "1"}}),
+    ("PUT", "pipelines/test_config/variables/service", {"variable": {"name": "made", "value": "1"}}),
     ("POST", "custom_templates", {"custom_template": {"template_uuid": "made", "object_type": "blocks"}}),
 ]
 

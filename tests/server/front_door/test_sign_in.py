@@ -12,7 +12,7 @@ from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 
 from ops.mage.api import MageApi
 from ops.mage.owner import EMAIL
-from ops.mage.patches.sign_in_by_provider import Attempts
+from ops.mage.patches.front_door.sign_in_by_provider import Attempts
 from tests.server.conftest import OWNER, Mage
 from tests.server.front_door.conftest import signing_in
 
@@ -69,7 +69,7 @@ def test_a_thousand_wrong_passwords_take_days_and_the_owner_waits_five_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("ops.mage.patches.sign_in_by_provider.time.monotonic", lambda: now)
+    monkeypatch.setattr("ops.mage.patches.front_door.sign_in_by_provider.time.monotonic", lambda: now)
     attempts = Attempts()
     attempts.forget("#1", "home")
     for _ in range(1_000):

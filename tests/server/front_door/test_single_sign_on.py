@@ -29,6 +29,11 @@ def userinfo(request: Request) -> Response:
     return Response(f'{{"email": "{email}"}}', 200 if email else 401, content_type="application/json")
 
 
+def token_for(request: Request) -> Response:
+    """The token for a code."""
+    return Response(f'{{"access_token": "token-{request.form["code"]}"}}', content_type="application/json")
+
+
 @pytest.fixture(scope="module")
 def provider() -> Iterator[HTTPServer]:
     """An OpenID provider on the loopback."""
@@ -41,7 +46,7 @@ def provider() -> Iterator[HTTPServer]:
             }
         )
         running.expect_request("/userinfo").respond_with_handler(userinfo)
-        running.expect_request("/token", method="POST").respond_with_json({"access_token": "token-of-owner"})
+        running.expect_request("/token", method="POST").respond_with_handler(token_for)
         yield running
 
 
@@ -63,12 +68,29 @@ def with_provider(provider: HTTPServer, tmp_path_factory: pytest.TempPathFactory
         yield running
 
 
-def test_an_account_that_is_there_gets_in(with_provider: MageServer) -> None:
-    assert signing_in(with_provider.url, provider=PROVIDER, token="token-of-owner").json()["session"]["token"]
+def come_back(url: str, code: str) -> requests.Response:
+    """What the sign-in page asks when the provider has sent the visitor back with a code."""
+    asked = {"code": code, "redirect_uri": f"{url}/sign-in"}
+    return requests.get(f"{url}/api/oauths/{PROVIDER}", headers={"X-API-KEY": API_KEY}, params=asked, timeout=30)
+
+
+def test_an_account_that_is_there_gets_in_once_with_the_token_that_was_made_for_it(with_provider: MageServer) -> None:
+    come_back(with_provider.url, "of-owner")
+    answer = signing_in(with_provider.url, provider=PROVIDER, token="token-of-owner")
+    assert "session" in answer.json(), answer.text
+    again = signing_in(with_provider.url, provider=PROVIDER, token="token-of-owner")
+    assert again.status_code == HTTPStatus.UNAUTHORIZED
+
+
+def test_a_token_that_the_provider_made_for_another_application_is_not_taken(with_provider: MageServer) -> None:
+    answer = signing_in(with_provider.url, provider=PROVIDER, token="token-of-owner")
+    assert answer.status_code == HTTPStatus.UNAUTHORIZED
+    assert answer.json()["error"]["message"].endswith("did not give that token for a sign-in here: sign in again")
 
 
 @pytest.mark.parametrize("token", ["token-of-stranger", "forged", "token-of-owner "])
 def test_nobody_else_gets_in_and_no_account_is_made(with_provider: MageServer, token: str) -> None:
+    come_back(with_provider.url, token.removeprefix("token-"))
     answer = signing_in(with_provider.url, provider=PROVIDER, token=token, email=OWNER.email)
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
     assert "session" not in answer.json()
@@ -94,8 +116,7 @@ def test_the_sign_in_page_learns_where_to_go_and_brings_the_token_back(
     [offered] = listed.json()["oauths"]
     assert offered["provider"] == PROVIDER
     assert offered["url"].startswith(provider.url_for("/authorize"))
-    asked |= {"code": "from-the-provider"}
-    back = requests.get(f"{with_provider.url}/api/oauths/{PROVIDER}", headers=headers, params=asked, timeout=30)
+    back = come_back(with_provider.url, "of-owner")
     assert "access_token=token-of-owner" in back.json()["oauth"]["url"]
 
 

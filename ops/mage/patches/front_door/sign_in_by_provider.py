@@ -4,9 +4,10 @@ A session is given for a password, or by a sign-in provider that was turned on o
 Fault: with a `provider` that Mage does not know, it believes the e-mail that the request names, and gives a session of
 thirty days without a password; an e-mail that nobody has makes a user. CVE-2026-111823, in every release up to 0.9.80.
 
-Patch: a provider counts only if MAGE_SIGN_IN_PROVIDERS names it, and only for an account that is there. Wrong passwords
-for one account are answered later and later; those from an address where its owner has signed in are counted apart, so
-that a stranger elsewhere does not keep the owner waiting.
+Patch: a provider counts only if MAGE_SIGN_IN_PROVIDERS names it, only for an account that is there, and only by a token
+that was fetched for a sign-in here (see tokens_of_other_applications). Wrong passwords for one account are answered
+later and later; those from an address where its owner has signed in are counted apart, so that a stranger elsewhere
+does not keep the owner waiting.
 """
 
 import inspect
@@ -15,6 +16,7 @@ import time
 from types import ModuleType
 from typing import Any
 
+from ops.mage.access.fetched_tokens import FETCHED
 from ops.mage.access.sessions import configured_providers
 from ops.mage.front_door import HANDLED
 
@@ -43,6 +45,10 @@ def apply(session: Any) -> None:
         provider = payload.get("provider") or ("?" if payload.get("token") else "")
         if provider and provider not in configured_providers():
             raise session.ApiError(refusal(401, "Sign in with e-mail and password"))
+        if provider and not FETCHED.take(str(payload.get("token"))):
+            raise session.ApiError(
+                refusal(401, f"{provider} did not give that token for a sign-in here: sign in again")
+            )
         name, who, address = _name_of(payload), _account_of(payload, users), address_of(HANDLED.get())
         if wait := attempts.pause(who, address):
             print(f"Sign-in of {name!r} refused: too many wrong passwords, for {wait:.0f} s more", flush=True)

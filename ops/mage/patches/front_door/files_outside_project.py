@@ -148,7 +148,11 @@ def _hear(pid: int, event: str, args: tuple[Any, ...]) -> None:
         if path is None or isinstance(path, int):  # the folder where the server runs, or what is open already
             continue
         name = os.fsdecode(path)
-        if may_open(name, write) or (event == "os.mkdir" and os.path.isdir(name)) or _is_pythons_own(name, write):
+        if (
+            may_open(name, write)
+            or (event == "os.mkdir" and os.path.isdir(name))
+            or _is_pythons_own(event, name, write)
+        ):
             continue
         print(f"{request.method} {request.path} refused: {event} of {name!r} outside the project", flush=True)
         # A search through folders goes on without the one that it may not list.
@@ -156,12 +160,14 @@ def _hear(pid: int, event: str, args: tuple[Any, ...]) -> None:
         raise OutsideProjectError(MESSAGE)
 
 
-def _is_pythons_own(name: str, write: bool) -> bool:
-    """Whether Python itself asks: to keep what it compiled at a first import, or which packages are installed."""
+def _is_pythons_own(event: str, name: str, write: bool) -> bool:
+    """Whether Python itself asks: to find a module and keep what it compiled of it, or which packages are installed."""
     caller = sys._getframe(2)
+    by_import = caller.f_code.co_filename == IMPORT
     if write:
-        bytecode = "__pycache__" in Path(name).parts and may_open(name, write=False)
-        return bytecode and caller.f_code.co_filename == IMPORT
+        return by_import and "__pycache__" in Path(name).parts and may_open(name, write=False)
+    if by_import and event in LISTS:  # a folder that it may not list would be an empty one to it from then on
+        return True
     callers = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(caller))
     return name in sys.path and INSTALLED in callers
 

@@ -1,0 +1,1 @@
+"""Patches that keep out who was not invited, and what is nobody's business."""
