@@ -109,10 +109,15 @@ def test_a_token_of_another_server_is_no_session(mage: Mage) -> None:
         assert answer.status_code == HTTPStatus.UNAUTHORIZED
 
 
-def test_a_sign_in_of_100_megabytes_is_not_read(mage: Mage) -> None:
+@pytest.mark.parametrize(
+    ("header", "value", "begin"),
+    [("Content-Length", str(100 << 20), b"{"), ("Transfer-Encoding", "chunked", b"100000\r\n{")],
+    ids=("told", "in chunks"),
+)
+def test_a_sign_in_of_100_megabytes_is_not_read(mage: Mage, header: str, value: str, begin: bytes) -> None:
     with closing(HTTPConnection("127.0.0.1", mage.server.port, timeout=30)) as line:
         line.putrequest("POST", "/api/sessions")
-        line.putheader("Content-Length", str(100 << 20))
+        line.putheader(header, value)
         line.endheaders()
-        line.send(b"{")
+        line.send(begin)
         assert line.getresponse().status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
