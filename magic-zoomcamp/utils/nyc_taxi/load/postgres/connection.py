@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.errors import StorageFull, TargetUnavailable
 from nyc_taxi.settings import PostgresSettings
@@ -29,6 +30,10 @@ ADVICE = {
         "the user may not do this: grant it CREATE on the database, or the ownership of the tables",
     ),
     "other objects depend on it": "a view uses the old table, which is as it was: drop the view and run again",
+    "invalid socket": "the connection was cut; what was not committed is undone: run again",
+    "read-only transaction": "a replica, or a user that may only read: check POSTGRES_HOST and POSTGRES_USER",
+    "violates": "a constraint of the table refuses a row of the file; nothing was changed: drop it, or use a rule",
+    "transaction timeout": "the user's transaction_timeout is too short for a month: ALTER ROLE ... SET it to 0",
     "lock timeout": "a reader kept the table for minutes: end its transaction and run again",
 }
 """What to do, by a sign in the server's message, whose white space is folded."""
@@ -62,3 +67,9 @@ def connect(settings: PostgresSettings) -> Iterator[Connection]:
         kind = StorageFull if error.pgcode == DISK_FULL else TargetUnavailable
         where = f"Postgres at {settings.where} as {settings.user}"
         raise kind(f"{where}: {advice} [{said}]" if advice else f"{where}: {said}") from None
+
+
+def without_time_limits(cursor: Cursor) -> None:
+    """For this connection, lift the limits that its role or database sets: a month takes as long as it takes."""
+    for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        cursor.execute(f"SET {limit} = 0")

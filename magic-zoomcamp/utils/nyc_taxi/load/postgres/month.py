@@ -6,6 +6,7 @@ Readers see the old month or the new one, and wait for the swap only. Whatever i
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor
@@ -14,7 +15,9 @@ from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.load.postgres.binary_copy import copy_batches
-from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.connection import connect, without_time_limits
+from nyc_taxi.load.postgres.existing import check_replaceable, check_table, partition_of
+from nyc_taxi.load.postgres.inherited import attach, complete, create, rename_indexes, try_out
 from nyc_taxi.load.postgres.locks import advisory_lock, with_lock_timeout
 from nyc_taxi.load.postgres.tables import Table, ensure_tables, tables_of
 from nyc_taxi.manifest import StagedFile, sums_agree
@@ -29,19 +32,29 @@ def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
     Replace the file's month in its service's tables, atomically, with the audit row.
 
     Raises CountsDisagree (nothing changed) if the rows written are not those counted in the manifest,
-    NotATripFile if the staged file is gone, TargetUnavailable or StorageFull if the server cannot be reached, refuses
-    or is full.
+    NotATripFile if the staged file is gone, StorageFull if the server is full, TargetUnavailable if it cannot be
+    reached, refuses, or has something of a user's that the month cannot take the place of.
     """
     file.check_conservation()
     started = time.monotonic()
     tables = tables_of(file.service, settings.schema)
     with connect(settings) as connection, connection.cursor() as cursor:
-        with_lock_timeout(cursor, settings.schema, lambda: ensure_tables(cursor, settings.schema))
+        without_time_limits(cursor)
+        for table in tables:
+            check_table(cursor, table)
+        with_lock_timeout(cursor, settings.schema, lambda: ensure_tables(cursor, settings.schema, tables))
         connection.commit()
+        for table in tables:
+            with_lock_timeout(cursor, table.full_name, partial(try_out, cursor, table))
+        connection.rollback()
         advisory_lock(cursor, f"{tables[0].full_name} {file.month}")
         for table in tables:
-            _create(cursor, table, file.month)
+            check_replaceable(cursor, table, file.month)
+            # Made in this transaction, it needs no write-ahead log, and no reader knows it yet.
+            create(cursor, table, table.new(file.month), str(file.month.first_day))
         _copy(cursor, *tables, file)
+        for table in tables:
+            complete(cursor, table, table.new(file.month))
         with_lock_timeout(cursor, tables[0].full_name, lambda: _swap(cursor, file.month, tables))
         load = audit.Load(file, tables[0].full_name, time.monotonic() - started)
         audit.record(cursor, settings.schema, load)
@@ -76,20 +89,6 @@ def check_month(file: StagedFile, settings: PostgresSettings) -> None:
         )
 
 
-def _create(cursor: Cursor, table: Table, month: Month) -> None:
-    """
-    A table for the month that no reader knows yet.
-
-    Made in this transaction, it needs no write-ahead log. It takes no lock on the partitioned table: readers and the
-    loads of other months go on.
-    """
-    day = f"DATE '{month.first_day}'"
-    cursor.execute(
-        f"CREATE TABLE {table.new(month)} ({table.column_list()}, file_month date NOT NULL DEFAULT {day}, "
-        f"CONSTRAINT one_month CHECK (file_month = {day}))"
-    )
-
-
 def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> None:
     """Copy the accepted rows, then the rejected ones, into the new tables; the staged file is read once."""
     with Spool(file.staged.parent) as spool:
@@ -102,9 +101,6 @@ def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> Non
             f"{file.rows_rejected:,} rejected rows expected, {rows:,} and {rows_rejected:,} were copied; "
             f"nothing was changed: run the pipeline again"
         )
-    for table in (kept, rejected):
-        index = table.new(file.month).split(".")[1]
-        cursor.execute(f"CREATE INDEX {index}_pickup ON {table.new(file.month)} USING brin ({table.pickup})")
 
 
 def _accepted(file: StagedFile, spool: Spool) -> Iterator[pa.RecordBatch]:
@@ -121,11 +117,9 @@ def _swap(cursor: Cursor, month: Month, tables: Sequence[Table]) -> None:
     """Put the new tables in the place of the month's old partitions."""
     cursor.execute(f"LOCK TABLE {', '.join(table.full_name for table in tables)} IN ACCESS EXCLUSIVE MODE")
     for table in tables:
-        name = table.partition(month).split(".")[1]
-        cursor.execute(f"DROP TABLE IF EXISTS {table.partition(month)}")
-        cursor.execute(f"ALTER TABLE {table.new(month)} RENAME TO {name}")
-        cursor.execute(f"ALTER INDEX {table.new(month)}_pickup RENAME TO {name}_pickup")
-        cursor.execute(
-            f"ALTER TABLE {table.full_name} ATTACH PARTITION {table.partition(month)} "
-            f"FOR VALUES IN ('{month.first_day}')"
-        )
+        name, new = table.partition(month), table.new(month)
+        if old := partition_of(cursor, table, month, ours=new):
+            cursor.execute(f"DROP TABLE {old}")
+        cursor.execute(f"ALTER TABLE {new} RENAME TO {name.split('.')[1]}")
+        rename_indexes(cursor, name, before=new)
+        attach(cursor, table, name, str(month.first_day))

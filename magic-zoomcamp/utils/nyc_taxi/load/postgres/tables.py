@@ -1,12 +1,13 @@
 """The tables of the services in Postgres: partitioned by month, made where they are missing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
-from nyc_taxi.catalog.services import SERVICES, Service
+from nyc_taxi.catalog.services import Service
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.months import Month
 from nyc_taxi.transform.rules import REJECTED_COLUMNS
@@ -16,9 +17,13 @@ TYPES = {
     WHOLE: "bigint",
     REAL: "double precision",
     TEXT: "text",
-    TIME: "timestamp",
+    TIME: "timestamp without time zone",
     pa.date32(): "date",
 }
+
+
+FILE_MONTH = "file_month"
+"""The column by which the tables are partitioned: the first day of the trip file's month."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,8 @@ def tables_of(service: Service, schema: str) -> tuple[Table, Table]:
     )
 
 
-def ensure_tables(cursor: Cursor, schema: str) -> None:
-    """Create what is missing for any service, and add the columns that TLC added since."""
-    tables = [table for service in SERVICES.values() for table in tables_of(service, schema)]
+def ensure_tables(cursor: Cursor, schema: str, tables: Sequence[Table]) -> None:
+    """Create a service's tables and the audit table where they are missing; add the columns that TLC added since."""
     complete = all(set(table.columns) <= _column_names(cursor, table) for table in tables)
     if complete and audit.is_current(cursor, schema):
         return
@@ -85,8 +89,8 @@ def ensure_schema(cursor: Cursor, schema: str) -> None:
 
 def _ensure_table(cursor: Cursor, table: Table) -> None:
     cursor.execute(
-        f"CREATE TABLE IF NOT EXISTS {table.full_name} ({table.column_list()}, file_month date NOT NULL) "
-        f"PARTITION BY LIST (file_month)"
+        f"CREATE TABLE IF NOT EXISTS {table.full_name} ({table.column_list()}, {FILE_MONTH} date NOT NULL) "
+        f"PARTITION BY LIST ({FILE_MONTH})"
     )
     for name in table.columns.keys() - _column_names(cursor, table):
         cursor.execute(f"ALTER TABLE {table.full_name} ADD COLUMN {name} {TYPES[table.columns[name]]}")
