@@ -1,4 +1,5 @@
 from nyc_taxi.load.bigquery.month import StagedMonth, check_month, drop_staging
+from nyc_taxi.load.bucket.month import check_month as check_object
 from nyc_taxi.manifest import Manifest
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
@@ -20,5 +21,7 @@ def check_taxi_in_bigquery(
 
 @test
 def bigquery_holds_what_the_manifest_counts(manifest: DataFrame, *args: object) -> None:
+    google = Settings.from_environment().google
     for file in Manifest.of_frame(manifest).files:
-        check_month(file, Settings.from_environment().google)
+        check_month(file, google)
+        check_object(file, google)  # another run may have replaced it while BigQuery read it

@@ -1,4 +1,4 @@
-from nyc_taxi.load.bucket.month import slice_object, write_slice
+from nyc_taxi.load.bucket.slice import slice_object, write_slice
 from nyc_taxi.manifest import Manifest
 from nyc_taxi.report.preview import show_object
 from nyc_taxi.run import execution_day

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.extract.staging import stage_trip_file
-from nyc_taxi.load.bucket.month import slice_object
+from nyc_taxi.load.bucket.slice import slice_object
 from nyc_taxi.operate.many_months import choose_months
 from nyc_taxi.run import execution_day, run_context, service_and_month
 from nyc_taxi.settings import Settings

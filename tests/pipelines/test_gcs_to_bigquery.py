@@ -1,6 +1,7 @@
 """The pipeline from the lake to BigQuery through Mage itself, on emulators that speak Google's protocols."""
 
 import os
+import runpy
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 from mage_ai.io.bigquery import BigQuery
 from mage_ai.io.config import ConfigFileLoader
 from mage_ai.io.google_cloud_storage import GoogleCloudStorage
+from nyc_taxi.errors import CountsDisagree
 from nyc_taxi.load.bucket import month as bucket
 from nyc_taxi.load.google import bigquery_client, bucket_of
+from nyc_taxi.manifest import Manifest
 from nyc_taxi.settings import GoogleSettings, Settings
 
 from ops.commands import run
@@ -74,6 +77,24 @@ def test_a_service_whose_month_was_never_loaded_loads(
     bucket.replace_month(file, google)
     run.run_pipeline("gcs_to_bigquery", {"service": "fhv", "month": "2021-03"}, env)
     assert rows_by_month(google, "fhv_trip_data") == {"2021-03-01": file.rows_accepted}
+
+
+def test_a_month_whose_object_was_replaced_meanwhile_does_not_end_green(
+    env: dict[str, str],
+    google: GoogleSettings,
+    settings: Settings,
+    trips: TripServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = judged(settings, trips, "yellow", "2021-01", "dtc", 2_000)
+    bucket.replace_month(old, google)
+    run.run_pipeline("gcs_to_bigquery", {"month": "2021-01"}, env)
+    bucket.replace_month(judged(settings, trips, "yellow", "2021-01", "dtc", 3_000), google)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    block = runpy.run_path(str(PROJECT / "custom" / "check_taxi_in_bigquery.py"))
+    with pytest.raises(CountsDisagree, match="another run replaced the month"):
+        block["bigquery_holds_what_the_manifest_counts"](Manifest((old,)).to_frame())
 
 
 def test_a_month_that_is_not_in_the_lake_ends_with_one_clear_line(env: dict[str, str], google: GoogleSettings) -> None:

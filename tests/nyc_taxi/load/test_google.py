@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 from nyc_taxi.catalog.services import YELLOW
 from nyc_taxi.errors import TargetUnavailable, UnknownName
-from nyc_taxi.load.bucket.month import (
-    find_month,
-    measure_month,
-    replace_month,
-    write_slice,
-)
+from nyc_taxi.load.bucket.month import find_month, measure_month, replace_month
+from nyc_taxi.load.bucket.slice import write_slice
 from nyc_taxi.settings import GoogleSettings
 
 from ops.ports import free_port

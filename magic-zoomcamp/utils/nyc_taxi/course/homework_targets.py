@@ -64,9 +64,9 @@ def replace_days(trips: CleanTrips, google: GoogleSettings) -> None:
     with google_errors(where, google), scratch_folder(trips.file) as folder:
         days = split_by_day(trips.batches(schema.names), folder, schema, PICKUP, GREEN.measures)
         trips.refuse_other_numbers(str(folder), sum(day.rows for day in days), added_up(day.sums for day in days))
-        replace_set(
-            bucket, [day.as_object(PATTERN.replace("*", day.text), about) for day in days], PATTERN, trips.version
-        )
+        news = [day.as_object(PATTERN.replace("*", day.text), about) for day in days]
+        half = google_errors(f"{where}: the days are of two versions now, run the pipeline again; {where}", google)
+        replace_set(bucket, news, PATTERN, trips.version, placing=half)
     print(f"{where}: {trips.total_kept:,} rows in {len(days)} days", flush=True)
 
 

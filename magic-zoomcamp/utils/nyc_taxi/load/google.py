@@ -51,7 +51,9 @@ ADVICE = {
     "in location": _MISPLACED,
     "not found: dataset": _NO_DATASET,
     "not found: project": "no such project: check GOOGLE_CLOUD_PROJECT",
-    "bucket": "make the bucket (gcloud storage buckets create gs://{bucket} --location={location}), or set GCS_BUCKET",
+    "bucket does not exist": (
+        "make the bucket (gcloud storage buckets create gs://{bucket} --location={location}), or set GCS_BUCKET"
+    ),
     "precondition": "another run changed it at the same time: run again",
     "concurrent update": "another run changed it at the same time: run again",
 }

@@ -8,8 +8,9 @@ from nyc_taxi.catalog.services import Service
 from nyc_taxi.load.bigquery.month import measure_month as measure_in_bigquery
 from nyc_taxi.load.bucket.days import day_object
 from nyc_taxi.load.bucket.days import measure_month as measure_days
+from nyc_taxi.load.bucket.month import count_rejected
 from nyc_taxi.load.bucket.month import measure_month as measure_object
-from nyc_taxi.load.bucket.month import month_object
+from nyc_taxi.load.bucket.pair import month_object
 from nyc_taxi.load.postgres.month import measure_month as measure_in_postgres
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
@@ -24,11 +25,13 @@ class Held:
     rows: int
     sums: dict[str, float]
     """Per measure of the service, in its own unit."""
+    rejected: int | None = None
+    """Rejected rows; None where none are kept."""
 
 
 def of_manifest(file: StagedFile) -> Held:
     """What a manifest counts."""
-    return Held("manifest", file.rows_accepted, dict(file.sums))
+    return Held("manifest", file.rows_accepted, dict(file.sums), file.rows_rejected)
 
 
 def measure_targets(service: Service, month: Month, settings: Settings) -> list[Held]:
@@ -39,25 +42,32 @@ def measure_targets(service: Service, month: Month, settings: Settings) -> list[
     when they were written. Raises what the targets raise when one cannot be reached or lacks the month.
     """
     google = settings.google
-    rows, _, sums = measure_in_postgres(service, month, settings.postgres)
+    rows, rejected, sums = measure_in_postgres(service, month, settings.postgres)
     in_days = measure_days(service, month, google)
+    rejected_in_bucket = count_rejected(service, month, google)
     return [
-        Held(f"Postgres {settings.postgres.schema}.{service.table}", rows, sums),
-        Held(f"GCS {month_object(service, month)}", *measure_object(service, month, google)),
+        Held(f"Postgres {settings.postgres.schema}.{service.table}", rows, sums, rejected),
+        Held(f"GCS {month_object(service, month)}", *measure_object(service, month, google), rejected_in_bucket),
         Held(f"GCS {day_object(service, month, '*')}", *in_days[:2]),
         Held(f"BigQuery {google.dataset}.{service.table}", *measure_in_bigquery(service, month, google)),
     ]
 
 
 def reconciles(held: list[Held]) -> bool:
-    """Whether each holds the rows and the sums of the first."""
+    """Whether each holds the rows and the sums of the first, and those that keep rejected rows the same number."""
     first = held[0]
-    return first.rows > 0 and all(each.rows == first.rows and sums_agree(each.sums, first.sums) for each in held)
+    kept = {each.rejected for each in held} - {None}
+    agree = all(each.rows == first.rows and sums_agree(each.sums, first.sums) for each in held)
+    return first.rows > 0 and agree and len(kept) <= 1
 
 
 def to_frame(held: list[Held]) -> pd.DataFrame:
-    """One row per place: where, rows, a column per sum, and whether it agrees with the first one."""
+    """One row per place: where, rows, rejected rows, a column per sum, and whether it agrees with the first one."""
     agrees = [reconciles([held[0], each]) for each in held]
-    columns = {"where": [each.where for each in held], "rows": [each.rows for each in held]}
+    columns: dict[str, list[object]] = {
+        "where": [each.where for each in held],
+        "rows": [each.rows for each in held],
+        "rejected": [each.rejected for each in held],
+    }
     sums = {f"sum of {name}": [each.sums[name] for each in held] for name in held[0].sums}
-    return pd.DataFrame(columns | sums | {"agrees": agrees})
+    return pd.DataFrame({**columns, **sums, "agrees": agrees})

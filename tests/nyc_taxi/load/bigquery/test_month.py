@@ -26,7 +26,8 @@ from nyc_taxi.load.bigquery.month import (
     stage_month,
 )
 from nyc_taxi.load.bigquery.tables import ensure_table, table_of
-from nyc_taxi.load.bucket.month import find_month, month_object, replace_month
+from nyc_taxi.load.bucket.month import find_month, replace_month
+from nyc_taxi.load.bucket.pair import month_object
 from nyc_taxi.load.google import bigquery_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month

@@ -3,18 +3,20 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from google.api_core.exceptions import BadRequest, RetryError
-from google.api_core.retry import Retry
+from google.api_core.exceptions import BadRequest, RetryError, Unauthorized
 from google.cloud.storage import Bucket
 from google.cloud.storage import blob as google_blob
 from nyc_taxi.errors import CountsDisagree
 from nyc_taxi.load.bucket import objects
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder, tail, upload
+from nyc_taxi.load.bucket.runs import is_dead, own_name
 from nyc_taxi.settings import GoogleSettings
 
 from tests.nyc_taxi.load.bucket.bucket_helpers import Line, bucket_of, generations, get, metadata_of, objects_in, put
@@ -264,19 +266,19 @@ def test_an_object_that_another_run_wrote_since_it_was_listed_is_not_deleted(
 ) -> None:
     bucket = bucket_of(google)
     put(google, "sets/a=stale/part.parquet", b"stale")
-    remove = objects._remove
+    remove = objects.remove
     seen: list[bytes] = []
 
-    def meddled(bucket: Bucket, blobs: Iterable[google_blob.Blob], *more: Retry | None) -> None:
+    def meddled(bucket: Bucket, blobs: Iterable[google_blob.Blob], *, once: bool = False) -> None:
         listed = list(blobs)
         if [blob.name for blob in listed] == ["sets/a=stale/part.parquet"] and not seen:
             put(google, "sets/a=stale/part.parquet", b"written since")
-            remove(bucket, listed, *more)
+            remove(bucket, listed, once=once)
             seen.append(get(google, "sets/a=stale/part.parquet"))
         else:
-            remove(bucket, listed, *more)
+            remove(bucket, listed, once=once)
 
-    monkeypatch.setattr(objects, "_remove", meddled)
+    monkeypatch.setattr(objects, "remove", meddled)
     replace_set(bucket, files(tmp_path, one=b"1"), PATTERN, "v1")
     assert seen == [b"written since"]
     assert set(objects_in(google)) == {"sets/a=one/part.parquet"}  # at the second look
@@ -297,19 +299,19 @@ def test_cleaning_up_after_a_dead_line_is_tried_once(
             put_one(bucket, new)
 
         monkeypatch.setattr(objects, "upload", break_at_the_tenth)
-        remove, patience = objects._remove, []
+        remove, asked_once = objects.remove, []
 
-        def note_and_remove(bucket: Bucket, blobs: Iterable[google_blob.Blob], how: Retry | None) -> None:
+        def note_and_remove(bucket: Bucket, blobs: Iterable[google_blob.Blob], *, once: bool = False) -> None:
             if line.broken:
-                patience.append(how)
-            remove(bucket, blobs, how)
+                asked_once.append(once)
+            remove(bucket, blobs, once=once)
 
-        monkeypatch.setattr(objects, "_remove", note_and_remove)
+        monkeypatch.setattr(objects, "remove", note_and_remove)
         began = time.monotonic()
         with pytest.raises(RetryError, match=r"Timeout of 1\.0s exceeded"):
             replace_set(bucket, news, PATTERN, "v1")
         assert time.monotonic() - began < 2
-        assert set(patience) == {None}
+        assert set(asked_once) == {True}
     assert listing(bucket_of(google), PATTERN) == {}
 
 
@@ -340,3 +342,39 @@ def test_what_a_killed_run_left_goes_after_a_day_and_what_a_running_one_has_stay
         assert one != other
         assert {path.name for path in exports.iterdir()} == {"running", one.name, other.name}
     assert {path.name for path in exports.iterdir()} == {"running"}
+
+
+def test_what_a_process_of_this_machine_left_goes_as_soon_as_it_is_gone(tmp_path: Path) -> None:
+    exports = tmp_path / "exports"
+    script = "from nyc_taxi.load.bucket.runs import own_name; print(own_name())"
+    gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    elsewhere = gone.replace(gone[:12], "0" * 12)
+    for name in (gone, elsewhere, own_name()):
+        (exports / name).mkdir(parents=True)
+    assert is_dead(gone)
+    with scratch_folder(tmp_path / "staged.parquet") as folder:
+        assert not {gone, folder.name} & {name for name in os.listdir(exports) if is_dead(name)}
+        assert len(os.listdir(exports)) == 3
+        assert elsewhere in os.listdir(exports)
+
+
+@pytest.mark.parametrize("name", ["old", "", "1-2-3", "x" * 50])
+def test_nobody_else_s_name_is_known_to_be_dead(name: str) -> None:
+    assert not is_dead(name)
+    assert not is_dead(own_name())
+
+
+def test_a_clean_up_that_fails_at_the_end_does_not_undo_what_is_in_place(
+    google: GoogleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delete = Bucket.delete_blob
+
+    def refuse_incoming(self: Bucket, name: str, **given: object) -> None:
+        if name.startswith("_incoming/"):
+            raise Unauthorized("not now")  # type: ignore[no-untyped-call]
+        delete(self, name, **given)
+
+    monkeypatch.setattr(Bucket, "delete_blob", refuse_incoming)
+    replace_set(bucket_of(google), files(tmp_path, one=b"1"), PATTERN, "v1")
+    assert get(google, "sets/a=one/part.parquet") == b"1"
+    assert "left there, for the next run to remove [401 not now]" in capsys.readouterr().out

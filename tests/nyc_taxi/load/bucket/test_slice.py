@@ -9,11 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from nyc_taxi.catalog.services import GREEN, YELLOW
 from nyc_taxi.errors import CountsDisagree, NotATripFile
-from nyc_taxi.load.bucket.month import (
-    replace_month,
-    slice_object,
-    write_slice,
-)
+from nyc_taxi.load.bucket.month import replace_month
+from nyc_taxi.load.bucket.slice import slice_object, write_slice
 from nyc_taxi.settings import GoogleSettings
 
 from tests.nyc_taxi.load.bucket.bucket_helpers import (

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile
-from nyc_taxi.load.bucket.month import described
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder
+from nyc_taxi.load.bucket.pair import described
 from nyc_taxi.load.bucket.parquet import Encoder, TripsWriter, free_unused
 from nyc_taxi.load.google import bucket_of, google_errors
 from nyc_taxi.manifest import StagedFile, sums_agree
@@ -77,19 +77,21 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
     bucket = bucket_of(google)
     pattern = day_object(file.service, file.month, "*")
     version = sha256(f"{FORMAT} {file.sha256} {file.rules}".encode()).hexdigest()[:16]
-    with google_errors(f"gs://{bucket.name}/{pattern}", google), scratch_folder(file.staged) as folder:
+    where = f"gs://{bucket.name}/{pattern}"
+    with google_errors(where, google), scratch_folder(file.staged) as folder:
         days = split_by_day(accepted(file), folder, file.service.schema, file.service.pickup, file.service.measures)
         _refuse_other_numbers(file, sum(day.rows for day in days), added_up(day.sums for day in days))
         news = [day.as_object(day_object(file.service, file.month, day.text), described(file)) for day in days]
-        replace_set(bucket, news, pattern, version)
-    print(f"gs://{bucket.name}/{pattern}: {file.rows_accepted:,} rows in {len(days)} days", flush=True)
+        half = f"{where}: the days are of two versions now, run the pipeline again; {where}"
+        replace_set(bucket, news, pattern, version, placing=google_errors(half, google))
+    print(f"{where}: {file.rows_accepted:,} rows in {len(days)} days", flush=True)
 
 
 def measure_month(service: Service, month: Month, google: GoogleSettings) -> tuple[int, dict[str, float], int]:
     """
     Rows, the sum of each measure and the number of days, as counted when the objects were written.
 
-    Raises NotATripFile for an object that another program wrote.
+    Raises NotATripFile for an object that another program wrote, CountsDisagree when the days are of two versions.
     """
     bucket = bucket_of(google)
     pattern = day_object(service, month, "*")
@@ -103,6 +105,11 @@ def measure_month(service: Service, month: Month, google: GoogleSettings) -> tup
                 f"gs://{bucket.name}/{name} says nothing of its rows: another program wrote it; "
                 f"run api_to_gcs to replace the month"
             )
+    if len({about.get("version") for about in found}) > 1:
+        raise CountsDisagree(
+            f"gs://{bucket.name}/{pattern}: the days are of two versions, a run was stopped between them or another "
+            f"runs now; run the pipeline again"
+        )
     sums = added_up({name: float(about[f"sum_{name}"]) for name in service.measures} for about in found)
     return sum(int(about["rows"]) for about in found), sums, len(found)
 

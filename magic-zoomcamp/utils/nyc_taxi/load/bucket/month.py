@@ -6,21 +6,18 @@ service and month only. The manifest travels in the Parquet footer, so that whoe
 """
 
 import json
-import re
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from google.api_core.exceptions import NotFound
 from google.cloud.storage import Blob, Bucket
 
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished, UnknownName
-from nyc_taxi.load.bucket.objects import NewObject, scratch_folder, tail, upload
+from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished
+from nyc_taxi.load.bucket.objects import look_again, scratch_folder, tail
+from nyc_taxi.load.bucket.pair import look, month_object, pair_of, rejected_object, replace_pair
 from nyc_taxi.load.bucket.parquet import (
     Encoder,
     TripsWriter,
@@ -33,46 +30,19 @@ from nyc_taxi.load.google import REQUEST_SECONDS, bucket_of, google_errors, retr
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
-from nyc_taxi.transform.rules import accepted, malformed, split_by_rules
+from nyc_taxi.transform.rules import malformed, split_by_rules
 
 MANIFEST_KEY = b"nyc_taxi.manifest"
 FOOTER_BYTES = 64 << 10
 """Read at the first try; a big month's footer takes a second one."""
 LARGEST_FOOTER = 1 << 20
-PREFIX = re.compile(r"([\w-]+(/[\w-]+)*)?", re.ASCII)
-
-
-def month_object(service: Service, month: Month) -> str:
-    """Name of the object that holds a month's accepted trips."""
-    return f"trips/{service.name}/{service.name}_tripdata_{month}.parquet"
-
-
-def rejected_object(service: Service, month: Month) -> str:
-    """Name of the object that holds a month's rejected trips; absent when there are none."""
-    return f"trips_rejected/{service.name}/{service.name}_tripdata_{month}.parquet"
-
-
-def slice_object(day: date, prefix: str = "") -> str:
-    """Name of the object that holds the trips picked up on one day; UnknownName for a prefix that is no folder."""
-    if not PREFIX.fullmatch(prefix.strip("/")):
-        raise UnknownName(f"prefix {prefix!r} is no folder such as green or by_service/green: letters, digits, _ and -")
-    return f"{prefix.strip('/')}/{day:%Y/%m/%d}/daily-trips.parquet".removeprefix("/")
-
-
-def described(file: StagedFile) -> dict[str, str]:
-    """What an object tells of itself beside its content."""
-    return {
-        "service": file.service_name,
-        "month": file.month_text,
-        "origin": file.origin,
-        "trip_file_sha256": file.sha256,
-        "rules": ",".join(file.rules) or "none",
-    }
 
 
 def replace_month(file: StagedFile, google: GoogleSettings) -> None:
     """
-    Replace the month's object, atomically; its rejected rows go to an object of their own just before it.
+    Replace the month's object, atomically; its rejected rows go to an object of their own right after it.
+
+    Two runs of one month at once end as one of them, both objects of it.
 
     Raises CountsDisagree (nothing changed) if the rows or sums written are not those of the manifest, NotATripFile if
     the staged file is gone, TargetUnavailable if the bucket cannot be reached or refuses, UnknownName if none is set.
@@ -82,44 +52,8 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
     where = f"gs://{bucket.name}/{month_object(file.service, file.month)}"
     with google_errors(where, google), scratch_folder(file.staged) as folder:
         kept, rejected = _write_files(file, folder)
-        about = described(file)
-        rejected_blob = bucket.blob(rejected_object(file.service, file.month))
-        if file.rows_rejected:
-            upload(bucket, NewObject(rejected, rejected_blob.name, about | {"rows": str(file.rows_rejected)}))
-        upload(
-            bucket, NewObject(kept, month_object(file.service, file.month), about | {"rows": str(file.rows_accepted)})
-        )
-        if not file.rows_rejected and rejected_blob.exists(timeout=REQUEST_SECONDS, retry=retry()):
-            with suppress(NotFound):  # another run was faster
-                rejected_blob.delete(timeout=REQUEST_SECONDS, retry=retry())
+        replace_pair(bucket, *pair_of(file, kept, rejected))
         print(f"{where}: {file.rows_accepted:,} rows, {kept.stat().st_size / 1e6:,.1f} MB", flush=True)
-
-
-def write_slice(file: StagedFile, day: date, google: GoogleSettings, prefix: str = "") -> int:
-    """
-    Write the accepted trips of a month's file that were picked up on one day; return how many they are.
-
-    Raises NotATripFile when there are none, and CountsDisagree when the object holds another service's day.
-    """
-    bucket = bucket_of(google)
-    name = slice_object(day, prefix)
-    with google_errors(f"gs://{bucket.name}/{name}", google), scratch_folder(file.staged) as folder:
-        there = bucket.get_blob(name, timeout=REQUEST_SECONDS, retry=retry())
-        if there and (there.metadata or {}).get("service", file.service_name) != file.service_name:
-            raise CountsDisagree(
-                f"gs://{bucket.name}/{name} holds {there.metadata['service']} trips, which {file.service_name} would "
-                f"replace: set the variable prefix, such as {file.service_name}"
-            )
-        with TripsWriter(folder / "slice.parquet", file.service.schema, file.service.measures) as out:
-            for batch in accepted(file):
-                out.write(_picked_up_on(day, batch, file.service))
-        if not out.rows:
-            raise NotATripFile(
-                f"{file.url}: no accepted trip was picked up on {day}; gs://{bucket.name}/{name} is as it was"
-            )
-        upload(bucket, NewObject(folder / "slice.parquet", name, described(file) | {"rows": str(out.rows)}))
-    print(f"gs://{bucket.name}/{name}: {out.rows:,} rows", flush=True)
-    return out.rows
 
 
 def find_month(service: Service, month: Month, google: GoogleSettings) -> StagedFile:
@@ -132,7 +66,7 @@ def find_month(service: Service, month: Month, google: GoogleSettings) -> Staged
     bucket = bucket_of(google)
     where = f"gs://{bucket.name}/{month_object(service, month)}"
     with google_errors(where, google):
-        metadata = _footer(_existing(bucket, service, month), where)
+        metadata = look_again(lambda: _footer(_existing(bucket, service, month), where))
     schema = metadata.schema.to_arrow_schema()
     _refuse_other_schema(schema, service, where)
     kept = (schema.metadata or {}).get(MANIFEST_KEY)
@@ -151,13 +85,39 @@ def find_month(service: Service, month: Month, google: GoogleSettings) -> Staged
 
 
 def check_month(file: StagedFile, google: GoogleSettings) -> None:
-    """Raise CountsDisagree unless the lake holds the month that the manifest counts."""
+    """Raise CountsDisagree unless the lake holds the month that the manifest counts, and its rejected rows."""
     found = find_month(file.service, file.month, google)
     if (found.rows_accepted, found.sha256, found.rules) != (file.rows_accepted, file.sha256, file.rules):
         raise CountsDisagree(
             f"{found.path} holds {found.rows_accepted:,} rows of trip file {found.sha256[:12]}, the manifest "
             f"{file.rows_accepted:,} of {file.sha256[:12]}: another run replaced the month"
         )
+    if count_rejected(file.service, file.month, google) != file.rows_rejected:
+        raise _two_versions(file.service, file.month, google)
+
+
+def count_rejected(service: Service, month: Month, google: GoogleSettings) -> int:
+    """
+    Rows of the month's rejected object, as it tells them; 0 where there is none.
+
+    Raises CountsDisagree when it belongs to another version of the month than the month's object, NotPublished when
+    there is no such month.
+    """
+    bucket = bucket_of(google)
+    with google_errors(f"gs://{bucket.name}/{rejected_object(service, month)}", google):
+        told = _existing(bucket, service, month).metadata or {}
+        rejected = look(bucket, rejected_object(service, month))
+    about = (rejected.metadata or {}) if rejected else {**told, "rows": "0"}
+    if not about or any(told.get(name) != about.get(name) for name in ("trip_file_sha256", "rules")):
+        raise _two_versions(service, month, google)
+    return int(about["rows"])
+
+
+def _two_versions(service: Service, month: Month, google: GoogleSettings) -> CountsDisagree:
+    return CountsDisagree(
+        f"gs://{google.bucket}/{rejected_object(service, month)} has not the rejected rows of the month's object: a "
+        f"run was stopped between the two, or another runs now; run api_to_gcs for {service.name} {month} again"
+    )
 
 
 def measure_month(service: Service, month: Month, google: GoogleSettings) -> tuple[int, dict[str, float]]:
@@ -168,12 +128,16 @@ def measure_month(service: Service, month: Month, google: GoogleSettings) -> tup
     """
     bucket = bucket_of(google)
     where = f"gs://{bucket.name}/{month_object(service, month)}"
-    with google_errors(where, google):
+
+    def read() -> tuple[int, dict[str, float]]:
         blob = _existing(bucket, service, month)
         _refuse_other_schema(_footer(blob, where).schema.to_arrow_schema(), service, where)
         # Of its own accord the client would fetch 40 MB wherever a column begins.
         with blob.open("rb", chunk_size=FOOTER_BYTES, timeout=REQUEST_SECONDS, retry=retry()) as stream:
             return measure_stream(pq.ParquetFile(stream), service)
+
+    with google_errors(where, google):
+        return look_again(read)
 
 
 def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
@@ -203,15 +167,9 @@ def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
     return folder / "kept.parquet", folder / "rejected.parquet"
 
 
-def _picked_up_on(day: date, batch: pa.RecordBatch, service: Service) -> pa.RecordBatch:
-    start = datetime.combine(day, time())
-    pickup = batch[service.pickup]
-    return batch.filter(pc.and_(pc.greater_equal(pickup, start), pc.less(pickup, start + timedelta(days=1))))
-
-
 def _existing(bucket: Bucket, service: Service, month: Month) -> Blob:
     name = month_object(service, month)
-    blob = bucket.get_blob(name, timeout=REQUEST_SECONDS, retry=retry())
+    blob = look(bucket, name)
     if blob is None:
         raise NotPublished(f"gs://{bucket.name}/{name} does not exist: run api_to_gcs for {service.name} {month} first")
     return blob

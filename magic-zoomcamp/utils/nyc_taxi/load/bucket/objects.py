@@ -1,25 +1,23 @@
 """Objects in a bucket: uploaded whole or not at all, replaced as a set, read by their ends."""
 
 import random
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
 from threading import Event
 from time import sleep
 from typing import TypeVar
 
 from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
-from google.api_core.retry import Retry
 from google.cloud.storage import Blob, Bucket
 from requests import RequestException
 
 from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.load.bucket.runs import is_dead, own_name
 from nyc_taxi.load.google import REQUEST_SECONDS, retry
 
 T = TypeVar("T")
@@ -31,6 +29,7 @@ INCOMING = "_incoming"
 """Where a set of objects is uploaded before it takes its place; no reader's wildcard matches it."""
 ABANDONED = timedelta(days=1)
 ATTEMPTS = 10
+NO_CONTEXT = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,13 @@ class NewObject:
 @contextmanager
 def scratch_folder(near: Path) -> Iterator[Path]:
     """A folder beside a staged file to make objects in; emptied at the end, and what killed runs left with it."""
-    parent = near.parent / "exports"
-    parent.mkdir(exist_ok=True)
-    for left in parent.iterdir():
+    folder = near.parent / "exports" / own_name()
+    folder.mkdir(parents=True)
+    day_ago = folder.stat().st_mtime - ABANDONED.total_seconds()  # by the disk's clock, which dates the others too
+    for left in folder.parent.iterdir():
         with suppress(FileNotFoundError):
-            if left.stat().st_mtime < datetime.now(UTC).timestamp() - ABANDONED.total_seconds():
+            if is_dead(left.name) or left.stat().st_mtime < day_ago:
                 rmtree(left, ignore_errors=True)
-    folder = Path(mkdtemp(dir=parent))
     try:
         yield folder
     finally:
@@ -76,37 +75,86 @@ def listing(bucket: Bucket, pattern: str) -> dict[str, Blob]:
     return {blob.name: blob for blob in found}
 
 
-def replace_set(bucket: Bucket, news: Sequence[NewObject], pattern: str, version: str) -> None:
+def replace_set(
+    bucket: Bucket,
+    news: Sequence[NewObject],
+    pattern: str,
+    version: str,
+    *,
+    placing: AbstractContextManager[None] = NO_CONTEXT,
+) -> None:
     """
-    Make the objects that match the pattern exactly the new ones.
+    Put a set of objects in the place of all that match a pattern.
 
-    All are uploaded to a folder of their own first; then the service itself copies them into place and the stale ones
-    go: whatever stops the upload leaves the old set. Two runs at once end as one of them, for each looks again after
-    its last change, and the last to look has found nothing but its own.
+    They are uploaded under other names first, so that whatever interrupts an upload leaves the old set. Copying them
+    into place, which the service does by itself, and removing what the new set no longer has is short; a reader in that
+    moment can see objects of both. Two runs at once end as one of them: each looks again after its last change.
 
     Args:
         bucket: where they are.
         news: the whole new set; every name matches the pattern.
         pattern: matches these names and no other set's.
         version: names the content; kept with each object as metadata.
+        placing: entered while they are put in place; an error that comes through it leaves objects of both sets.
 
     Raises CountsDisagree when another run keeps writing the same set.
     """
-    folder = f"{INCOMING}/{pattern.replace('*', '_')}"
-    _forget_abandoned(bucket, folder)
-    incoming = [
-        NewObject(new.path, f"{folder}/{uuid.uuid4().hex}", {**new.metadata, "version": version}) for new in news
-    ]
+    told = [NewObject(new.path, new.name, {**new.metadata, "version": version}) for new in news]
+    with aside(bucket, told, pattern.replace("*", "_")) as incoming, placing:
+        _put_in_place(bucket, incoming, news, pattern, version)
+
+
+@contextmanager
+def aside(bucket: Bucket, news: Sequence[NewObject], what: str) -> Iterator[list[NewObject]]:
+    """Upload objects under names that no reader knows, in a folder named after what they are; removed at the end."""
+    folder = f"{INCOMING}/{what}"
+    incoming = [NewObject(new.path, f"{folder}/{own_name()}", new.metadata) for new in news]
     uploaded = [bucket.blob(new.name) for new in incoming]
     try:
         _at_once(lambda new: upload(bucket, new), incoming)
-        _put_in_place(bucket, incoming, news, pattern, version)
+        _forget_dead(bucket, folder, {new.name for new in incoming})
+        yield incoming
     except BaseException:
         # Asked once only: the first error counts, and a service that is gone must not be waited for twice.
         with suppress(GoogleAPIError, RequestException):
-            _at_once(lambda blob: _remove(bucket, [blob], None), uploaded)
+            _at_once(lambda blob: remove(bucket, [blob], once=True), uploaded)
         raise
-    _at_once(lambda blob: _remove(bucket, [blob], retry()), uploaded)
+    try:
+        _at_once(lambda blob: remove(bucket, [blob]), uploaded)
+    except (GoogleAPIError, RequestException) as error:
+        print(f"gs://{bucket.name}/{folder}: left there, for the next run to remove [{error}]", flush=True)
+
+
+def until_ours(what: str, change: Callable[[], None], is_ours: Callable[[], bool]) -> None:
+    """
+    Change several objects until all of them are one's own: another run that changes them too looks as well.
+
+    The last of all changes is followed by a look of the run that made it: so they never stay of two runs.
+    Raises CountsDisagree when another run keeps changing them.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        change()
+        if is_ours():
+            return
+        print(f"{what} is being written by another run ({attempt} of {ATTEMPTS})", flush=True)
+        sleep(random.uniform(0.2, 2.0))
+    raise CountsDisagree(f"{what} is written by another run again and again: end one of the two")
+
+
+def look_again(read: Callable[[], T]) -> T:
+    """What several requests for one object read; from the beginning when it was replaced between two of them."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(NotFound):
+            return read()
+    return read()
+
+
+def remove(bucket: Bucket, blobs: Iterable[Blob], *, once: bool = False) -> None:
+    """Delete objects as they were seen, asking the service once or patiently; what others changed since stays."""
+    patience = None if once else retry()
+    for blob in blobs:
+        with suppress(NotFound, PreconditionFailed):
+            bucket.delete_blob(blob.name, if_generation_match=blob.generation, timeout=REQUEST_SECONDS, retry=patience)
 
 
 def tail(blob: Blob, size: int) -> bytes:
@@ -123,18 +171,20 @@ def _put_in_place(
     bucket: Bucket, incoming: Sequence[NewObject], news: Sequence[NewObject], pattern: str, version: str
 ) -> None:
     names = {new.name for new in news}
-    for attempt in range(1, ATTEMPTS + 1):
-        _at_once(lambda pair: _copy(bucket, *pair), zip(incoming, news, strict=True))
-        _remove(bucket, [blob for name, blob in listing(bucket, pattern).items() if name not in names], retry())
+
+    def change() -> None:
+        _at_once(lambda pair: copy_object(bucket, *pair), zip(incoming, news, strict=True))
+        remove(bucket, [blob for name, blob in listing(bucket, pattern).items() if name not in names])
+
+    def is_ours() -> bool:
         now = listing(bucket, pattern)
-        if now.keys() == names and all((blob.metadata or {}).get("version") == version for blob in now.values()):
-            return
-        print(f"{pattern} is being written by another run ({attempt} of {ATTEMPTS})", flush=True)
-        sleep(random.uniform(0.2, 2.0))
-    raise CountsDisagree(f"gs://{bucket.name}/{pattern} is written by another run again and again: end one of the two")
+        return now.keys() == names and all((blob.metadata or {}).get("version") == version for blob in now.values())
+
+    until_ours(f"gs://{bucket.name}/{pattern}", change, is_ours)
 
 
-def _copy(bucket: Bucket, source: NewObject, new: NewObject) -> None:
+def copy_object(bucket: Bucket, source: NewObject, new: NewObject) -> None:
+    """Have the service copy an object of the bucket under the new name."""
     target, token = bucket.blob(new.name), None
     # Said again: the client always sends a resource, and the service then takes nothing over from the source.
     target.metadata, target.content_type = dict(source.metadata), PARQUET
@@ -144,17 +194,19 @@ def _copy(bucket: Bucket, source: NewObject, new: NewObject) -> None:
             return
 
 
-def _remove(bucket: Bucket, blobs: Iterable[Blob], patience: Retry | None) -> None:
-    """Delete objects as they were listed; one that another run deleted or wrote since is left to it."""
-    for blob in blobs:
-        with suppress(NotFound, PreconditionFailed):
-            bucket.delete_blob(blob.name, if_generation_match=blob.generation, timeout=REQUEST_SECONDS, retry=patience)
-
-
-def _forget_abandoned(bucket: Bucket, folder: str) -> None:
-    old = datetime.now(UTC) - ABANDONED
-    left = bucket.list_blobs(prefix=f"{folder}/", timeout=REQUEST_SECONDS, retry=retry())
-    _remove(bucket, [blob for blob in left if blob.time_created < old], retry())
+def _forget_dead(bucket: Bucket, folder: str, own: Collection[str]) -> None:
+    """Remove what killed runs left: at once where the process is known to be gone, else after a day."""
+    left = [*bucket.list_blobs(prefix=f"{folder}/", timeout=REQUEST_SECONDS, retry=retry())]
+    now = max((blob.time_created for blob in left if blob.name in own), default=None)  # by the service's clock
+    others = [blob for blob in left if blob.name not in own]
+    remove(
+        bucket,
+        [
+            blob
+            for blob in others
+            if is_dead(blob.name.rpartition("/")[2]) or (now and blob.time_created < now - ABANDONED)
+        ],
+    )
 
 
 def _at_once(work: Callable[[T], None], items: Iterable[T]) -> None:
