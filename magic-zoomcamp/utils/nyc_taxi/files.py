@@ -1,9 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and disks that cannot take them."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from nyc_taxi.errors import StorageFull
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -20,3 +25,22 @@ def replacing(path: Path, *, locked: bool) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(
+    folder: Path, what: str = "", *, setting: str = "STAGING_DIR", full_only: bool = False
+) -> Iterator[None]:
+    """
+    Raise StorageFull, which names the folder and the setting that moves it, where it cannot be written to.
+
+    `full_only`: in a block that asks servers too, whose errors may be OSErrors, a full disk only.
+    """
+    try:
+        yield
+    except OSError as error:
+        if full_only and error.errno not in FULL:
+            raise
+        why = os.strerror(error.errno) if error.errno else error
+        about = f"{what}: " if what else ""
+        raise StorageFull(f"{about}cannot write to {folder} ({why}): make room there or set {setting}") from None

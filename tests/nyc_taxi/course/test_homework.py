@@ -270,7 +270,7 @@ def test_a_folder_that_cannot_be_written_is_named(offline: Settings, trips: Trip
         generate("green", month, "dtc", 100, trips.folder)
     manifest = stage_months(offline)
     (offline.staging_dir / "green_taxi").write_text("in the way")
-    with pytest.raises(StorageFull, match=r"cannot write .*green_taxi.*: make room there or set STAGING_DIR"):
+    with pytest.raises(StorageFull, match=r"cannot write to .*green_taxi.*: make room there or set STAGING_DIR"):
         clean(manifest, offline.staging_dir)
 
 

@@ -347,7 +347,7 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(trips: TripServer, of
         rename(source, target)
 
     with (
-        patch("nyc_taxi.report.page.os.replace", full),
+        patch("nyc_taxi.files.os.replace", full),
         pytest.raises(
             StorageFull, match=r"yellow 2021-01: cannot write to .* \(No space left on device\): .* set REPORTS_DIR"
         ),

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from inflection import underscore
 
 from nyc_taxi.catalog.services import GREEN
-from nyc_taxi.errors import CountsDisagree, NotATripFile, StorageFull
+from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.files import writing_to
 from nyc_taxi.load.bucket.days import partition_column
 from nyc_taxi.load.bucket.objects import scratch_folder
 from nyc_taxi.load.bucket.parquet import TripsWriter
@@ -143,13 +144,8 @@ def clean(manifest: Manifest, staging_dir: Path) -> CleanTrips:
         columns_read=tuple(name for name in GREEN.schema.names if any(name in file.columns for file in files)),
         sums={name: sum(file.sums[name] for file in files) for name in GREEN.measures},
     )
-    try:
+    with writing_to(Path(trips.path).parent):
         _write(trips, (batch for file in files for batch in accepted(file)))
-    except OSError as error:
-        raise StorageFull(
-            f"cannot write {trips.path} ({os.strerror(error.errno) if error.errno else error}): make room there or "
-            f"set STAGING_DIR"
-        ) from None
     print(f"{trips.path}: {trips.total_kept:,} of {trips.total_read:,} green trips kept", flush=True)
     return trips
 

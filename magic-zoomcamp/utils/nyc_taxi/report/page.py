@@ -1,6 +1,5 @@
 """One page about a month of trips, in one file: numbers, charts, and what became of the rows."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,9 +9,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nyc_taxi.catalog.services import DRIVER_PAY, TOTAL
-from nyc_taxi.errors import CountsDisagree, StorageFull, UnknownName
+from nyc_taxi.errors import CountsDisagree, UnknownName
 from nyc_taxi.extract.zones import Zone, taxi_zones, zone_list_url
-from nyc_taxi.files import replacing
+from nyc_taxi.files import replacing, writing_to
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report.charts import ACCENTS, WEEKDAYS
 from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month
@@ -65,18 +64,13 @@ def write_report(file: StagedFile, zones: Mapping[int, Zone], zones_url: str, re
     charts = pictures(numbers, zones)
     page = _render(numbers, charts, zones, zones_url).encode()
     folder = reports_dir / file.service_name / str(file.month)
-    try:
+    with writing_to(folder, f"{file.service_name} {file.month}", setting="REPORTS_DIR"):
         folder.mkdir(parents=True, exist_ok=True)
         for chart in charts.values():
             with replacing(folder / f"{chart.name}.png", locked=False) as part:
                 part.write_bytes(chart.png)
         with replacing(folder / PAGE, locked=False) as part:
             part.write_bytes(page)
-    except OSError as error:
-        raise StorageFull(
-            f"{file.service_name} {file.month}: cannot write to {folder} "
-            f"({os.strerror(error.errno) if error.errno else error}): make room there or set REPORTS_DIR"
-        ) from None
     counts = (file.rows_read, file.rows_accepted, file.rows_rejected)
     return Report(file.service_name, str(file.month), *counts, path=str(folder / PAGE), bytes=len(page))
 

@@ -1,5 +1,6 @@
 """Objects in a bucket: whole or not at all, sets replaced as sets, and a scratch_folder that is swept."""
 
+import errno
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 from google.api_core.exceptions import BadRequest, RetryError, Unauthorized
 from google.cloud.storage import Bucket
 from google.cloud.storage import blob as google_blob
-from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.errors import CountsDisagree, StorageFull
 from nyc_taxi.load.bucket import objects
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder, tail, upload
 from nyc_taxi.load.bucket.runs import is_dead, own_name
@@ -378,3 +379,14 @@ def test_a_clean_up_that_fails_at_the_end_does_not_undo_what_is_in_place(
     replace_set(bucket_of(google), files(tmp_path, one=b"1"), PATTERN, "v1")
     assert get(google, "sets/a=one/part.parquet") == b"1"
     assert "left there, for the next run to remove [401 not now]" in capsys.readouterr().out
+
+
+def test_a_disk_that_is_full_under_the_scratch_folder_is_named_and_a_server_s_error_is_not(tmp_path: Path) -> None:
+    with pytest.raises(StorageFull) as full, scratch_folder(tmp_path / "staged.parquet"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(full.value) == (
+        f"cannot write to {tmp_path}/exports (No space left on device): make room there or set STAGING_DIR"
+    )
+    with pytest.raises(ConnectionError), scratch_folder(tmp_path / "staged.parquet"):
+        raise ConnectionError("reset by peer")
+    assert list((tmp_path / "exports").iterdir()) == []

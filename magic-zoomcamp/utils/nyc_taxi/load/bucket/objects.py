@@ -17,6 +17,7 @@ from google.cloud.storage import Blob, Bucket
 from requests import RequestException
 
 from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.files import writing_to
 from nyc_taxi.load.bucket.runs import is_dead, own_name
 from nyc_taxi.load.google import REQUEST_SECONDS, retry
 
@@ -44,7 +45,11 @@ class NewObject:
 
 @contextmanager
 def scratch_folder(near: Path) -> Iterator[Path]:
-    """A folder beside a staged file to make objects in; emptied at the end, and what killed runs left with it."""
+    """
+    A folder beside a staged file to make objects in; emptied at the end, and what killed runs left with it.
+
+    Raises StorageFull in the place of what a full disk makes the work in it raise.
+    """
     folder = near.parent / "exports" / own_name()
     folder.mkdir(parents=True)
     day_ago = folder.stat().st_mtime - ABANDONED.total_seconds()  # by the disk's clock, which dates the others too
@@ -53,7 +58,8 @@ def scratch_folder(near: Path) -> Iterator[Path]:
             if is_dead(left.name) or left.stat().st_mtime < day_ago:
                 rmtree(left, ignore_errors=True)
     try:
-        yield folder
+        with writing_to(folder.parent, full_only=True):
+            yield folder
     finally:
         rmtree(folder, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.files import writing_to
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.load.postgres.binary_copy import copy_batches
 from nyc_taxi.load.postgres.connection import connect, without_time_limits
@@ -91,7 +92,8 @@ def check_month(file: StagedFile, settings: PostgresSettings) -> None:
 
 def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> None:
     """Copy the accepted rows, then the rejected ones, into the new tables; the staged file is read once."""
-    with Spool(file.staged.parent) as spool:
+    folder = file.staged.parent
+    with writing_to(folder, full_only=True), Spool(folder) as spool:
         rows = copy_batches(cursor, kept.new(file.month), _accepted(file, spool))
         rows_rejected = copy_batches(cursor, rejected.new(file.month), spool.batches())
         rows_rejected += copy_batches(cursor, rejected.new(file.month), iter(malformed(file)))
