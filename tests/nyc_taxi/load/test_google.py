@@ -104,7 +104,7 @@ def test_a_service_that_is_overloaded_is_asked_again_and_then_named(
     with refusing(503, "We encountered an internal error. Please try again.", "backendError") as url:
         busy = replace(google, storage_emulator=url)
         began = time.monotonic()
-        with pytest.raises(TargetUnavailable, match=rf"^gs://{google.bucket}/{KEPT}: it does not answer: .* 503"):
+        with pytest.raises(TargetUnavailable, match=rf"^gs://{google.bucket}/{KEPT}: it does not answer: .*503"):
             replace_month(file, busy)
         assert time.monotonic() - began < 3 * impatient
         with pytest.raises(TargetUnavailable, match=r": it does not answer: check the network, .* \[503 "):

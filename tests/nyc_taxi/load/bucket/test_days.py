@@ -240,7 +240,7 @@ def test_the_days_that_a_new_version_no_longer_has_go(google: GoogleSettings, mo
     assert measure_month(YELLOW, JANUARY, google)[::2] == (3, 2)
 
 
-def test_another_program_s_object_in_the_set_goes_and_beside_it_stays(
+def test_another_program_s_object_in_the_set_is_named_and_beside_it_is_none_of_ours(
     google: GoogleSettings, months: Months, tmp_path: Path
 ) -> None:
     file = with_pickups(months, at(2), tmp_path / "rows")
@@ -251,9 +251,11 @@ def test_another_program_s_object_in_the_set_goes_and_beside_it_stays(
     with pytest.raises(NotATripFile) as refused:
         check_month(file, google)
     assert str(refused.value) == (
-        f"gs://{google.bucket}/{alien} says nothing of its rows: another program wrote it; "
-        f"run api_to_gcs to replace the month"
+        f"gs://{google.bucket}/{alien} says nothing of its rows: another program wrote it; move it and run api_to_gcs"
     )
+    with pytest.raises(TargetUnavailable, match=f"{alien} was written by another program, and nothing was changed"):
+        replace_month(file, google)
+    bucket_of(google).delete_blob(alien)
     replace_month(file, google)
     assert set(objects_in(google)) == {*beside, f"{YELLOW_DAYS}2021-01-02/yellow_tripdata_2021-01.parquet"}
 

@@ -127,7 +127,7 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     ),
     "no manifest": (
         parquet(YELLOW.schema.empty_table()),
-        r"carries no manifest: another program wrote it; run api_to_gcs to replace it",
+        r"carries no manifest: another program wrote it; move it and run api_to_gcs",
     ),
     "a manifest that is no JSON": (
         with_manifest(YELLOW.schema, "yellow"),

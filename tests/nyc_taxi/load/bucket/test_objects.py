@@ -14,7 +14,7 @@ import pytest
 from google.api_core.exceptions import BadRequest, RetryError, Unauthorized
 from google.cloud.storage import Bucket
 from google.cloud.storage import blob as google_blob
-from nyc_taxi.errors import CountsDisagree, StorageFull
+from nyc_taxi.errors import CountsDisagree, StorageFull, TargetUnavailable
 from nyc_taxi.load.bucket import objects
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder, tail, upload
 from nyc_taxi.load.bucket.runs import is_dead, own_name
@@ -24,6 +24,8 @@ from tests.nyc_taxi.load.bucket.bucket_helpers import Line, bucket_of, generatio
 
 PATTERN = "sets/a=*/part.parquet"
 PIECE = 256 << 10
+OURS = {"service": "yellow"}
+"""What every object of this project tells."""
 
 
 def files(folder: Path, **contents: bytes) -> list[NewObject]:
@@ -31,7 +33,7 @@ def files(folder: Path, **contents: bytes) -> list[NewObject]:
     folder.mkdir(exist_ok=True)
     for day, content in contents.items():
         (folder / day).write_bytes(content)
-    return [NewObject(folder / day, f"sets/a={day}/part.parquet", {"day": day}) for day in contents]
+    return [NewObject(folder / day, f"sets/a={day}/part.parquet", {"day": day, **OURS}) for day in contents]
 
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +52,7 @@ def test_an_upload_has_content_type_and_metadata_and_replaces_what_was_there(
     put(google, new.name, b"old", {"was": "there"})
     upload(bucket_of(google), new)
     assert get(google, new.name) == b"new content"
-    assert metadata_of(google, new.name) == {"day": "one"}
+    assert metadata_of(google, new.name) == {"day": "one", **OURS}
     blob = bucket_of(google).get_blob(new.name)
     assert (blob.content_type, blob.size) == ("application/vnd.apache.parquet", 11)
 
@@ -171,8 +173,8 @@ def test_a_set_becomes_exactly_the_new_one(google: GoogleSettings, tmp_path: Pat
 def test_every_object_of_a_set_tells_its_version_and_what_it_was_given(google: GoogleSettings, tmp_path: Path) -> None:
     with Line(google.storage_emulator) as line:
         replace_set(bucket_of(line.of(google)), files(tmp_path, one=b"1", two=b"2"), PATTERN, "v1")
-    assert metadata_of(google, "sets/a=one/part.parquet") == {"day": "one", "version": "v1"}
-    assert metadata_of(google, "sets/a=two/part.parquet") == {"day": "two", "version": "v1"}
+    assert metadata_of(google, "sets/a=one/part.parquet") == {"day": "one", "version": "v1", **OURS}
+    assert metadata_of(google, "sets/a=two/part.parquet") == {"day": "two", "version": "v1", **OURS}
     kinds = {blob.content_type for blob in bucket_of(google).list_blobs()}
     assert kinds == {"application/vnd.apache.parquet"}
     # Google's client sends a resource with every copy, and Cloud Storage then takes over nothing from the source;
@@ -227,14 +229,14 @@ def test_an_object_that_another_run_put_into_the_set_meanwhile_is_replaced_again
     asked: list[str] = []
 
     def meddled_once(bucket: Bucket, pattern: str) -> dict[str, google_blob.Blob]:
-        if not asked:
-            put(google, "sets/a=one/part.parquet", b"theirs", {"version": "v9"})
+        if len(asked) == 1:
+            put(google, "sets/a=one/part.parquet", b"theirs", {"version": "v9", **OURS})
         asked.append(pattern)
         return ask(bucket, pattern)
 
     monkeypatch.setattr(objects, "listing", meddled_once)
     replace_set(bucket_of(google), files(tmp_path, one=b"1", two=b"2"), PATTERN, "v1")
-    assert len(asked) == 4
+    assert len(asked) == 1 + 4
     assert get(google, "sets/a=one/part.parquet") == b"1"
     assert metadata_of(google, "sets/a=one/part.parquet")["version"] == "v1"
 
@@ -248,7 +250,7 @@ def test_a_set_that_another_run_writes_again_and_again_is_given_up(
     ask, asked = objects.listing, []
 
     def meddled(bucket: Bucket, pattern: str) -> dict[str, object]:
-        put(google, "sets/a=theirs/part.parquet", b"theirs", {"version": "v9"})
+        put(google, "sets/a=theirs/part.parquet", b"theirs", {"version": "v9", **OURS})
         asked.append(pattern)
         return ask(bucket, pattern)
 
@@ -258,7 +260,7 @@ def test_a_set_that_another_run_writes_again_and_again_is_given_up(
     assert str(refused.value) == (
         f"gs://{google.bucket}/{PATTERN} is written by another run again and again: end one of the two"
     )
-    assert len(asked) == 2 * 3
+    assert len(asked) == 1 + 2 * 3
     assert [name for name in objects_in(google) if name.startswith("_incoming/")] == []
 
 
@@ -266,14 +268,14 @@ def test_an_object_that_another_run_wrote_since_it_was_listed_is_not_deleted(
     google: GoogleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = bucket_of(google)
-    put(google, "sets/a=stale/part.parquet", b"stale")
+    put(google, "sets/a=stale/part.parquet", b"stale", OURS)
     remove = objects.remove
     seen: list[bytes] = []
 
     def meddled(bucket: Bucket, blobs: Iterable[google_blob.Blob], *, once: bool = False) -> None:
         listed = list(blobs)
         if [blob.name for blob in listed] == ["sets/a=stale/part.parquet"] and not seen:
-            put(google, "sets/a=stale/part.parquet", b"written since")
+            put(google, "sets/a=stale/part.parquet", b"written since", OURS)
             remove(bucket, listed, once=once)
             seen.append(get(google, "sets/a=stale/part.parquet"))
         else:
@@ -390,3 +392,16 @@ def test_a_disk_that_is_full_under_the_scratch_folder_is_named_and_a_server_s_er
     with pytest.raises(ConnectionError), scratch_folder(tmp_path / "staged.parquet"):
         raise ConnectionError("reset by peer")
     assert list((tmp_path / "exports").iterdir()) == []
+
+
+def test_an_object_of_another_program_is_never_replaced_or_removed(google: GoogleSettings, tmp_path: Path) -> None:
+    for name in ("sets/a=one/part.parquet", "sets/a=gone/part.parquet"):
+        put(google, name, b"theirs")
+        with pytest.raises(TargetUnavailable) as refused:
+            replace_set(bucket_of(google), files(tmp_path, one=b"1"), PATTERN, "v1")
+        assert str(refused.value) == (
+            f"gs://{google.bucket}/{name} was written by another program, and nothing was changed: move it, or set "
+            f"GCS_BUCKET to another bucket, and run again"
+        )
+        assert {each: get(google, each) for each in objects_in(google)} == {name: b"theirs"}
+        bucket_of(google).delete_blob(name)

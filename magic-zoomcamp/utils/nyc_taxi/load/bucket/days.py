@@ -103,7 +103,7 @@ def measure_month(service: Service, month: Month, google: GoogleSettings) -> tup
         if not wanted <= about.keys():
             raise NotATripFile(
                 f"gs://{bucket.name}/{name} says nothing of its rows: another program wrote it; "
-                f"run api_to_gcs to replace the month"
+                f"move it and run api_to_gcs"
             )
     if len({about.get("version") for about in found}) > 1:
         raise CountsDisagree(

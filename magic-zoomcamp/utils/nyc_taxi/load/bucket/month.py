@@ -71,7 +71,7 @@ def find_month(service: Service, month: Month, google: GoogleSettings) -> Staged
     _refuse_other_schema(schema, service, where)
     kept = (schema.metadata or {}).get(MANIFEST_KEY)
     if not kept:
-        raise NotATripFile(f"{where} carries no manifest: another program wrote it; run api_to_gcs to replace it")
+        raise NotATripFile(f"{where} carries no manifest: another program wrote it; move it and run api_to_gcs")
     try:
         file = replace(StagedFile.of_row(json.loads(kept)), path=where)
     except (ValueError, TypeError, AttributeError):  # not JSON, or the fields of another version

@@ -16,7 +16,7 @@ from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFai
 from google.cloud.storage import Blob, Bucket
 from requests import RequestException
 
-from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.errors import CountsDisagree, TargetUnavailable
 from nyc_taxi.files import writing_to
 from nyc_taxi.load.bucket.runs import is_dead, own_name
 from nyc_taxi.load.google import REQUEST_SECONDS, retry
@@ -103,11 +103,22 @@ def replace_set(
         version: names the content; kept with each object as metadata.
         placing: entered while they are put in place; an error that comes through it leaves objects of both sets.
 
-    Raises CountsDisagree when another run keeps writing the same set.
+    Raises CountsDisagree when another run keeps writing the same set, TargetUnavailable when another program wrote one.
     """
+    refuse_foreign(bucket, listing(bucket, pattern).values())
     told = [NewObject(new.path, new.name, {**new.metadata, "version": version}) for new in news]
     with aside(bucket, told, pattern.replace("*", "_")) as incoming, placing:
         _put_in_place(bucket, incoming, news, pattern, version)
+
+
+def refuse_foreign(bucket: Bucket, blobs: Iterable[Blob | None]) -> None:
+    """Raise TargetUnavailable for an object that this project did not write; None stands for one that is not there."""
+    for blob in blobs:
+        if blob and "service" not in (blob.metadata or {}):
+            raise TargetUnavailable(
+                f"gs://{bucket.name}/{blob.name} was written by another program, and nothing was changed: move it, or "
+                f"set GCS_BUCKET to another bucket, and run again"
+            )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 from google.cloud.storage import Blob, Bucket
 
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.load.bucket.objects import NewObject, aside, copy_object, remove, until_ours, upload
+from nyc_taxi.load.bucket.objects import NewObject, aside, copy_object, refuse_foreign, remove, until_ours, upload
 from nyc_taxi.load.google import REQUEST_SECONDS, retry
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
@@ -48,6 +48,7 @@ def replace_pair(bucket: Bucket, kept: NewObject, rejected: NewObject) -> None:
     The rejected rows are uploaded aside before the month, and put in place by the service right after it: what
     interrupts an upload leaves both objects as they were. Two runs at once end as one of them.
     """
+    refuse_foreign(bucket, [look(bucket, new.name) for new in (kept, rejected)])
     empty = rejected.metadata["rows"] == "0"
     with aside(bucket, [] if empty else [rejected], rejected.name) as incoming:
 

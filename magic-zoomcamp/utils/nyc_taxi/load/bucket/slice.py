@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, UnknownName
-from nyc_taxi.load.bucket.objects import NewObject, scratch_folder, upload
+from nyc_taxi.load.bucket.objects import NewObject, refuse_foreign, scratch_folder, upload
 from nyc_taxi.load.bucket.pair import described
 from nyc_taxi.load.bucket.parquet import TripsWriter
 from nyc_taxi.load.google import REQUEST_SECONDS, bucket_of, google_errors, retry
@@ -36,7 +36,8 @@ def write_slice(file: StagedFile, day: date, google: GoogleSettings, prefix: str
     name = slice_object(day, prefix)
     with google_errors(f"gs://{bucket.name}/{name}", google), scratch_folder(file.staged) as folder:
         there = bucket.get_blob(name, timeout=REQUEST_SECONDS, retry=retry())
-        if there and (there.metadata or {}).get("service", file.service_name) != file.service_name:
+        refuse_foreign(bucket, [there])
+        if there and there.metadata["service"] != file.service_name:
             raise CountsDisagree(
                 f"gs://{bucket.name}/{name} holds {there.metadata['service']} trips, which {file.service_name} would "
                 f"replace: set the variable prefix, such as {file.service_name}"
