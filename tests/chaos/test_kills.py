@@ -1,0 +1,144 @@
+"""A process that is killed at any moment, and two that run at once: what is there is one whole version."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from nyc_taxi.load.bucket import days
+from nyc_taxi.load.bucket import month as bucket
+from nyc_taxi.load.google import bigquery_client
+from nyc_taxi.load.postgres import month as postgres
+from nyc_taxi.manifest import StagedFile
+from nyc_taxi.settings import GoogleSettings, PostgresSettings, Settings
+
+from ops.paths import ROOT
+from ops.stack.google import GoogleServer
+from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
+from tests.chaos.chain import MONTH, Found, leftovers, load_everywhere, look, stage
+from tests.conftest import environment_of, settings_for
+
+SEED = 20261129
+SHORT, LONG = pytest.param(4, id="short"), pytest.param(100, id="long", marks=pytest.mark.chaos)
+FEW_RACES, MANY_RACES = pytest.param(5, id="short"), pytest.param(200, id="long", marks=pytest.mark.chaos)
+
+
+@dataclass
+class Arena:
+    """All targets of one test, and versions of a month to load into them."""
+
+    settings: Settings
+    env: dict[str, str]
+    versions: dict[str, StagedFile]
+    """By rules: of one file, with and without rejected rows."""
+
+    def start(self, rules: str) -> "subprocess.Popen[str]":
+        """The chain in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.chain", rules],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def look(self) -> Found:
+        """What the targets hold."""
+        return look(self.settings, list(self.versions.values()))
+
+
+@pytest.fixture
+def arena(
+    database: PostgresSettings, google: GoogleSettings, google_server: GoogleServer, trips: TripServer, tmp_path: Path
+) -> Arena:
+    """Everything with the first version loaded."""
+    own = replace(google, dataset=f"test_{uuid.uuid4().hex}")
+    bigquery_client(own).create_dataset(own.dataset)
+    settings = replace(settings_for(database, trips, tmp_path), google=own)
+    generate("yellow", str(MONTH), "dtc", 20_000, trips.folder, malformed=5)
+    versions = {rules: stage(settings, rules) for rules in ("none", "has_passengers", "positive_distance")}
+    env = (
+        os.environ
+        | google_server.environment()
+        | environment_of(database)
+        | {
+            "GCS_BUCKET": own.bucket,
+            "BIGQUERY_DATASET": own.dataset,
+            "STAGING_DIR": str(settings.staging_dir),
+            "TLC_DTC_BASE_URL": trips.dtc_base_url,
+        }
+    )
+    load_everywhere(versions["none"], settings)
+    return Arena(settings, env, versions)
+
+
+@pytest.mark.parametrize("kills", [SHORT, LONG])
+def test_a_run_that_is_killed_at_any_moment_leaves_whole_months_and_the_next_one_heals(
+    arena: Arena, kills: int
+) -> None:
+    choose = random.Random(SEED)
+    began = time.monotonic()
+    assert arena.start("has_passengers").wait(120) == 0
+    longest, noticed = time.monotonic() - began, 0
+    for _ in range(kills):
+        rules = choose.choice(list(arena.versions))
+        process = arena.start(rules)
+        try:
+            process.wait(choose.uniform(longest * 0.3, longest))  # before that, it is importing
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        found = arena.look()
+        noticed += (found.bucket is None) + (found.days is None)
+        if process.returncode == 0:
+            assert found.is_all(arena.versions[rules])
+    print(f"{kills} kills within {longest:.1f} s: {noticed} times a target said that it is of two versions")
+    load_everywhere(arena.versions["none"], arena.settings)
+    assert arena.look().is_all(arena.versions["none"])
+    assert leftovers(arena.settings) == []
+
+
+def in_one_instant(work: list[Callable[[], None]]) -> None:
+    """Start them all at once; none may fail."""
+    start, errors = threading.Barrier(len(work)), []
+
+    def run(each: Callable[[], None]) -> None:
+        try:
+            start.wait(10)
+            each()
+        except Exception as error:  # noqa: BLE001  any error is what the test is about
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
+
+
+@pytest.mark.parametrize("races", [FEW_RACES, MANY_RACES])
+def test_two_runs_of_one_month_in_one_instant_end_as_one_of_them_in_every_target(arena: Arena, races: int) -> None:
+    choose, settings = random.Random(SEED), arena.settings
+    writers = (
+        lambda file: postgres.replace_month(file, settings.postgres),
+        lambda file: bucket.replace_month(file, settings.google),
+        lambda file: days.replace_month(file, settings.google),
+    )
+    for race in range(races):
+        write = writers[race % len(writers)]
+        pair_of_them = choose.sample(list(arena.versions.values()), 2)
+        in_one_instant([lambda file=file, write=write: write(file) for file in pair_of_them])  # type: ignore[misc]
+        found = arena.look()
+        assert [found.postgres, found.bucket, found.days][race % len(writers)] in pair_of_them
+    assert leftovers(settings) == []
