@@ -34,6 +34,7 @@ from fastapi.responses import JSONResponse
 from sqlglot import exp
 
 from ops.emulators.bigquery_load import load, load_or_explain, refuse_repeated, resolve_uri
+from ops.emulators.bigquery_names import as_package_reads
 from ops.emulators.bigquery_tables import Resource, sync_created_table, table_from_request, table_to_response
 
 HOST = "127.0.0.1"
@@ -152,14 +153,18 @@ async def handle_query_job(project: str, job: str, config: Resource, **named: An
 
 # --- The rest ---------------------------------------------------------------------------------------------------------
 
-_SUMMARY = re.compile(r"`?([\w-]+)`?\.`?(\w+)`?\.`?__TABLES(?:_SUMMARY)?__`?")
-_TABLES = r"(SELECT table_name AS table_id FROM `\1`.`\2`.INFORMATION_SCHEMA.TABLES)"
 _apply_default_dataset = jobs._apply_default_dataset
+_execute_query_job = jobs.execute_query_job
 
 
 def apply_default_dataset(sql: str, *arguments: Any, **named: Any) -> str:
-    """Mage's BigQuery client asks `__TABLES_SUMMARY__`, which the package does not have."""
-    return str(_apply_default_dataset(_SUMMARY.sub(_TABLES, sql), *arguments, **named))
+    """Of a job, a dry run too."""
+    return str(_apply_default_dataset(as_package_reads(sql), *arguments, **named))
+
+
+async def execute_query_job(project: str, job: str, sql: str, *arguments: Any, **named: Any) -> Any:
+    """Of a query without a job of its own."""
+    return await _execute_query_job(project, job, as_package_reads(sql), *arguments, **named)
 
 
 def no_snapshot(manager: SnapshotManager, *_: object, kind: str = "AUTO") -> None:
@@ -176,6 +181,7 @@ def patch(server: Server) -> None:
     jobs._handle_load_job_with_async_envelope = load_or_explain
     jobs._handle_query_job = handle_query_job
     jobs._apply_default_dataset = apply_default_dataset
+    jobs.execute_query_job = execute_query_job
     tables._rest_to_table_meta = table_from_request(lambda: server.context)
     tables._table_to_rest = table_to_response(lambda: server.context)
     SnapshotManager.capture = no_snapshot

@@ -29,8 +29,11 @@ METADATA_DATABASE = "mage_metadata"
 START_SECONDS = 180  # the first start makes some forty tables
 STOP_SECONDS = 5
 # Mage reads SQL through pandas in a way that pandas warns of at every run, and Google's clients say each time that
-# this Python will end one day.
-QUIET = {"PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy,ignore:You are using a Python version"}
+# this Python will end one day, and that a package is missing that would not fit the emulators.
+QUIET = {
+    "PYTHONWARNINGS": "ignore:pandas only supports SQLAlchemy,ignore:You are using a Python version,"
+    "ignore:BigQuery Storage module not found"
+}
 
 
 @dataclass

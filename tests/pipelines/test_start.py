@@ -43,7 +43,7 @@ def test_a_run_loads_no_package_that_it_does_not_use(env: dict[str, str]) -> Non
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert {"mage_ai", "pandas", "sqlalchemy"} <= loaded
-    assert not loaded & (PACKAGES | {"great_expectations", "dbt", "matplotlib"})
+    assert not loaded & (PACKAGES | {"great_expectations", "dbt", "matplotlib", "db_dtypes", "pandas_gbq"})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import io
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from google.cloud import bigquery, storage
 from ops.stack import google
 from ops.stack.google import GoogleServer
 
+Ask = Callable[[bigquery.Client, str], list[tuple[object, ...]]]
 ONCE = Retry(predicate=lambda error: False)
 SCHEMA = [
     bigquery.SchemaField("vendorid", "INT64", description="who sent the record"),
@@ -187,6 +188,35 @@ def test_views_tables_and_their_layout_by_sql(client: bigquery.Client) -> None:
     assert list(client.list_tables("ny_taxi")) == []
 
 
+NAMED = "nyc-taxi-local.ny_taxi"
+
+
+@pytest.mark.parametrize("ask", [ask, lambda client, sql: [tuple(row.values()) for row in client.query_and_wait(sql)]])
+def test_a_project_with_dashes_needs_no_quotes_where_a_table_is_named(client: bigquery.Client, ask: Ask) -> None:
+    for statement in (
+        f"CREATE OR REPLACE TABLE {NAMED}.dashed AS SELECT 5 AS n, 2 AS less",
+        f"CREATE TABLE IF NOT EXISTS {NAMED}.dashed (n INT64, less INT64)",
+        f"INSERT INTO {NAMED}.dashed (n, less) SELECT n + 1, less FROM {NAMED}.dashed",
+        f"INSERT {NAMED}.dashed (n, less) VALUES (10, 3)",
+        f"UPDATE {NAMED}.dashed SET less = 1 WHERE n = 10",
+        f"MERGE INTO {NAMED}.dashed T USING {NAMED}.dashed S ON T.n = S.n AND S.n = 6 WHEN MATCHED THEN DELETE",
+        f"CREATE VIEW {NAMED}.seen AS SELECT n - less AS left_over FROM {NAMED}.dashed",
+    ):
+        ask(client, statement)
+    assert ask(client, f"SELECT n-dashed.less FROM {NAMED}.dashed ORDER BY n") == [(3,), (9,)]
+    assert ask(client, f"SELECT count(*) FROM (SELECT 1) AS one, {NAMED}.dashed, {NAMED}.seen AS s") == [(4,)]
+    joined = f"SELECT max(d.n) FROM {NAMED}.seen AS s JOIN {NAMED}.dashed AS d ON d.n-d.less=s.left_over"
+    assert ask(client, joined) == [(10,)]
+    assert ask(client, f"SELECT 'FROM {NAMED}.dashed' -- FROM {NAMED}.dashed") == [(f"FROM {NAMED}.dashed",)]
+    assert ask(client, "SELECT 'from', x-t.n FROM (SELECT 7 AS x) AS s, (SELECT 2 AS n) AS t") == [("from", 5)]
+    listed = f"SELECT table_id FROM {NAMED}.__TABLES_SUMMARY__ ORDER BY 1"
+    assert ask(client, listed) == [("dashed",), ("seen",)]
+    kinds = f"SELECT table_type FROM {NAMED}.INFORMATION_SCHEMA.TABLES WHERE table_name = 'seen'"
+    assert ask(client, kinds) == [("VIEW",)]
+    ask(client, f"DELETE FROM {NAMED}.dashed WHERE TRUE; DROP VIEW {NAMED}.seen; DROP TABLE {NAMED}.dashed")
+    assert ask(client, listed) == []
+
+
 def test_parameters_are_bound(client: bigquery.Client) -> None:
     month = bigquery.ScalarQueryParameter("month", "DATE", date(2021, 1, 1))
     config = bigquery.QueryJobConfig(query_parameters=[month], labels={"asked": "by-a-test"})
@@ -294,3 +324,13 @@ def test_sigkill_keeps_what_was_committed(tmp_path: Path, monkeypatch: pytest.Mo
         assert [field.description for field in table.schema[:1]] == ["who sent the record"]
     finally:
         google.stop(tmp_path)
+
+
+@pytest.mark.filterwarnings("error::UserWarning", "error::FutureWarning", "ignore::PendingDeprecationWarning")
+def test_rows_become_a_data_frame_and_a_data_frame_a_table(client: bigquery.Client) -> None:
+    frame = client.query("SELECT 1 AS n, DATE '2021-01-05' AS day, TIME '05:00:00' AS hour").to_dataframe(
+        create_bqstorage_client=False
+    )
+    assert (frame.n.dtype, frame.day.dtype, frame.hour.dtype) == ("Int64", "dbdate", "dbtime")
+    client.load_table_from_dataframe(frame, "ny_taxi.framed").result(timeout=20)
+    assert ask(client, "SELECT n, day FROM ny_taxi.framed") == [(1, date(2021, 1, 5))]
