@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -92,11 +93,12 @@ def refuse_unknown_values(variables: Mapping[str, object]) -> None:
     from nyc_taxi.run import execution_day, is_forced, longest_wait, run_context, service_and_month
     from nyc_taxi.settings import Settings
 
+    dated = {EXECUTION_DATE: datetime.now(UTC), **variables}
     if {"service", "month"} <= variables.keys():
         if "origin" in variables:
-            run_context(variables, Settings.from_environment({}))
+            run_context(dated, Settings.from_environment({}))
         else:
-            service_and_month(variables)
+            service_and_month(dated)
     else:
         for name, known in (("service", service_named), ("origin", origin_named)):
             if variables.get(name):

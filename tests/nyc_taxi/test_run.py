@@ -80,6 +80,23 @@ def test_a_default_date_that_is_none_is_named(offline: Settings) -> None:
         context(offline, default_date="soon")
 
 
+@pytest.mark.parametrize(
+    ("origin", "month", "day"), [("dtc", "2021-07", date(2021, 7, 1)), ("tlc", "2026-08", date(2026, 8, 1))]
+)
+def test_a_run_by_hand_in_a_pipeline_of_ones_own_takes_the_newest_month_that_is_surely_there(
+    origin: str, month: str, day: date, offline: Settings
+) -> None:
+    now = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    by_hand = {"origin": origin, "execution_date": now}
+    assert str(context(offline, **by_hand).month) == month
+    assert execution_day(by_hand) == day
+    assert str(service_and_month(by_hand)[1]) == month
+    assert str(context(offline, **by_hand, month="2021-01").month) == "2021-01"
+    assert execution_day({**by_hand, "pipeline_run_id": 7}) == now.date()
+    with pytest.raises(UnknownName, match="origin 'nowhere' is not one of dtc, tlc"):
+        execution_day({**by_hand, "origin": "nowhere"})
+
+
 def test_a_given_month_wins_over_execution_date_and_offset(offline: Settings) -> None:
     run = context(offline, month=" 2020-11 ", execution_date="2021-01-15", month_offset=-2)
     assert run.month == Month(2020, 11)

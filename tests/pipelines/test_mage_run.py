@@ -72,10 +72,8 @@ def test_the_month_of_the_execution_date_is_loaded(
     env: dict[str, str], trips: TripServer, database: PostgresSettings
 ) -> None:
     generate("yellow", "2021-01", "dtc", 1_000, trips.folder)
-    # `mage run` hands execution_date over as text, with which Mage's own SQL blocks cannot work: the sample that comes
-    # last fails, after the month is loaded. In the scheduler it is a datetime.
-    with pytest.raises(mage.PipelineFailed, match="'str' object has no attribute 'strftime'"):
-        mage.run_pipeline("api_to_postgres", {"month": "", "execution_date": "2021-03-31", "month_offset": "-2"}, env)
+    given = {"month": "", "execution_date": "2021-03-31", "month_offset": "-2", "default_date": "1999-01-01"}
+    mage.run_pipeline("api_to_postgres", given, env)
     assert sql(database, "SELECT DISTINCT file_month::text FROM ny_taxi.yellow_cab_data") == [("2021-01-01",)]
 
 
@@ -84,6 +82,7 @@ def test_the_month_of_the_execution_date_is_loaded(
     [
         ({"service": "purple"}, "service 'purple' is not one of yellow, green, fhv, fhvhv"),
         ({"month": "2021-02"}, "yellow 2021-02 is not published at dtc"),
+        ({"execution_date": "yesterday"}, "execution_date 'yesterday' is not a date such as 2021-01-31T00:00:00"),
     ],
 )
 def test_a_run_that_cannot_be_ends_with_one_clear_line(
@@ -92,7 +91,7 @@ def test_a_run_that_cannot_be_ends_with_one_clear_line(
     with pytest.raises(mage.PipelineFailed) as failure:
         mage.run_pipeline("api_to_postgres", variables, env)
     assert message in str(failure.value).splitlines()[0]
-    if "service" in variables:
+    if "month" not in variables:
         assert not trips.requests, "refused before anything was fetched"
 
 

@@ -40,7 +40,8 @@ def run_context(variables: Mapping[str, object], settings: Settings | None = Non
     Reads service, month, month_offset, execution_date, default_date, origin and rules, and refuses what does not exist
     with UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
     Mage gives execution_date as a datetime with or without a zone, as text, or not at all. default_date takes its
-    place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill never sees it.
+    place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill never sees it. By hand
+    and without default_date, the month is at most the newest that the origin surely has.
     """
     service, month = service_and_month(variables)
     origin = origin_named(text_of(variables.get("origin"), "dtc"))
@@ -60,7 +61,8 @@ def execution_day(variables: Mapping[str, object]) -> date:
     when = _execution_date(variables)
     if when is None:
         raise UnknownName("no execution_date: give it as YYYY-MM-DD, or run by a trigger or a backfill")
-    return date(when.year, when.month, when.day)
+    month = _surely_there(Month.of(when), when, variables)
+    return date(when.year, when.month, when.day) if Month.of(when) == month else month.first_day
 
 
 def longest_wait(variables: Mapping[str, object]) -> timedelta:
@@ -115,9 +117,10 @@ def _month(variables: Mapping[str, object]) -> Month:
     if when is None:
         raise UnknownName("no month: give the variable month (YYYY-MM), or run with an execution_date")
     try:
-        return Month.of(when).shift(int(offset))
+        month = Month.of(when).shift(int(offset))
     except ValueError:
         raise UnknownName(f"month_offset {offset!r} is not a whole number of months such as -2") from None
+    return _surely_there(month, when, variables)
 
 
 def _execution_date(variables: Mapping[str, object]) -> date | None:
@@ -125,16 +128,27 @@ def _execution_date(variables: Mapping[str, object]) -> date | None:
     if text_of(variables.get("day")):
         # A person asks for a day in a form; Mage gives such a run this very moment as its execution_date.
         name, when = "day", variables["day"]
-    # A scheduled run has a pipeline_run_id. Mage's editor has none, and this very moment as its execution_date.
-    elif not text_of(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip()):
-        default = variables.get("default_date")
-        name, when = ("default_date", default) if text_of(default) else (name, when)
+    elif _is_by_hand(variables) and text_of(variables.get("default_date")):
+        name, when = "default_date", variables["default_date"]
     if isinstance(when, str) and when.strip():
         try:
             return datetime.fromisoformat(when.strip())
         except ValueError:
             raise UnknownName(f"{name} {when!r} is not a date such as 2021-01-31T00:00:00") from None
     return when if isinstance(when, date) else None
+
+
+def _is_by_hand(variables: Mapping[str, object]) -> bool:
+    """Whether nobody has said when the run is: a scheduled one has a pipeline_run_id, and by hand it is this moment."""
+    when = variables.get("execution_date")
+    return not text_of(variables.get("pipeline_run_id")) and not (isinstance(when, str) and when.strip())
+
+
+def _surely_there(month: Month, when: date, variables: Mapping[str, object]) -> Month:
+    """The month, or the newest that the origin surely has where a run by hand would ask for a later one."""
+    if text_of(variables.get("day")) or text_of(variables.get("default_date")) or not _is_by_hand(variables):
+        return month
+    return min(month, origin_named(text_of(variables.get("origin"), "dtc")).newest(when))
 
 
 def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> None:

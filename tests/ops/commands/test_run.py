@@ -127,10 +127,11 @@ def test_a_pipeline_of_ones_own_is_known_with_its_variables(
     own = tmp_path / "pipelines" / "mine"
     shutil.copytree(PROJECT / "pipelines" / "test_config", own)
     described = yaml.safe_load((own / "metadata.yaml").read_text())
-    (own / "metadata.yaml").write_text(yaml.safe_dump(described | {"tags": [], "variables": {"colour": "red"}}))
+    variables = {"colour": "red", "service": "yellow", "month": ""}  # and no default_date
+    (own / "metadata.yaml").write_text(yaml.safe_dump(described | {"tags": [], "variables": variables}))
     monkeypatch.setattr(pipelines, "PROJECT", tmp_path)
     assert CliRunner().invoke(taxi, ["run", "mine", "--set", "colour=blue=green"]).exit_code == 0
     assert handed_over == [("mine", {"colour": "blue=green"}, {"an": "environment"})]
     wrong = CliRunner().invoke(taxi, ["run", "mine", "--set", "color=blue"])
     assert wrong.exit_code == 2
-    assert "mine: variable 'color' is not one of colour; did you mean colour?" in wrong.output
+    assert "mine: variable 'color' is not one of colour, month, service; did you mean colour?" in wrong.output

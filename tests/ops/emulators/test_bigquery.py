@@ -331,6 +331,6 @@ def test_rows_become_a_data_frame_and_a_data_frame_a_table(client: bigquery.Clie
     frame = client.query("SELECT 1 AS n, DATE '2021-01-05' AS day, TIME '05:00:00' AS hour").to_dataframe(
         create_bqstorage_client=False
     )
-    assert (frame.n.dtype, frame.day.dtype, frame.hour.dtype) == ("Int64", "dbdate", "dbtime")
+    assert [str(kind) for kind in frame.dtypes] == ["Int64", "dbdate", "dbtime"]
     client.load_table_from_dataframe(frame, "ny_taxi.framed").result(timeout=20)
     assert ask(client, "SELECT n, day FROM ny_taxi.framed") == [(1, date(2021, 1, 5))]

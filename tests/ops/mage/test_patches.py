@@ -60,7 +60,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 def test_a_patch_is_needed_tells_its_issue_and_is_applied(
     name: str, patch: ModuleType, answers: dict[str, list[str]]
 ) -> None:
-    assert name in answers["needed"], f"Mage has fixed this: delete ops/mage/patches/{name}.py"
+    assert name in answers["needed"], f"Mage has fixed this: delete {patch.__file__}"
     assert patch.UPSTREAM == "none filed" or patch.UPSTREAM.startswith("https://")
     assert patch.__doc__
     assert "\nFault: " in patch.__doc__

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import UnknownName, not_one_of
@@ -35,6 +36,10 @@ class Origin:
     def lateness(self) -> str:
         """The same in words, for messages."""
         return {1: "a month", 2: "two months"}.get(self.late, f"{self.late} months")
+
+    def newest(self, day: date) -> Month:
+        """The newest month that it surely has on a day, a month more than usual after the month's end."""
+        return self.last or Month.of(day).shift(-self.late - 1)
 
     def file_of(self, service: Service, month: Month) -> str:
         """The name of the month's file below the base URL."""
