@@ -45,6 +45,10 @@ class TooManyMalformed(NotATripFile):
     """More than the tolerated share of the rows cannot be parsed."""
 
 
+class TooManyRows(TaxiError):
+    """More rows than were allowed into memory; none was read."""
+
+
 class StorageFull(TaxiError):
     """A disk, here or under the database, has no room left."""
 

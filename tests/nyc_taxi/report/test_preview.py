@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -110,6 +110,32 @@ def test_missing_values_are_empty_and_every_value_is_one_that_json_has(
     assert "NaN" not in output
     [table] = json.loads(output.removeprefix("<RenderOutput>").removesuffix("</RenderOutput>"))
     assert table["sample_data"]["rows"] == [[1.5, "<b>", True], ["", "", False], ["", "N", ""]]
+
+
+class Block:
+    """Calls as Mage does: a block that a person runs, and before it the blocks above."""
+
+    uuid = "transform_taxi_data"
+
+    def execute_block_function(self) -> None:
+        preview.show(iter([pa.RecordBatch.from_pydict({"miles": [1.5]})]), 1, "yellow 2021-01")
+
+    def run_upstream_blocks(self) -> None:
+        self.execute_block_function()
+
+
+def test_the_line_names_the_block_and_the_blocks_above_show_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.setattr(InteractiveShell, "initialized", lambda: True)
+    monkeypatch.setattr(InteractiveShell, "instance", lambda: SimpleNamespace(kernel=object()))
+    Block().run_upstream_blocks()
+    assert capsys.readouterr().out == ""
+    Block().execute_block_function()
+    text, _ = shown(capsys)
+    assert text == "transform_taxi_data, yellow 2021-01: the first 1 of 1 rows"
 
 
 def test_only_one_batch_is_read(looking: None) -> None:

@@ -1,20 +1,22 @@
 """
 The first trips of what a block made, for whoever runs it in Mage's editor; anywhere else nothing is read.
 
-The editor shows two tabs then: the trips, and the manifest that the block returns. It makes a tab of every printed line
-between RenderOutput tags, which is how Mage itself prints what a block returns. Tables that IPython displays as HTML
-make the page of Mage 0.9.80 crash.
+Where the blocks above have to run first, Mage shows what these print as the output of the block that a person asked
+for: they show nothing, and the line above the trips says whose they are. The editor shows two tabs then: the trips, and
+the manifest that the block returns. It makes a tab of every printed line between RenderOutput tags, which is how Mage
+itself prints what a block returns. Tables that IPython displays as HTML make the page of Mage 0.9.80 crash.
 """
 
 import json
 import sys
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nyc_taxi.manifest import Manifest, StagedFile
-from nyc_taxi.settings import GoogleSettings, Settings
+from nyc_taxi.settings import Settings
 from nyc_taxi.transform.rules import accepted
 
 ROWS = 10
@@ -36,7 +38,11 @@ def show_manifest(manifest: Manifest) -> Manifest:
 
 def show_object(path: str, rows: int) -> None:
     """Show the first rows of a Parquet object gs://bucket/name, of so many rows."""
-    show(_object_batches(path, Settings.from_environment().google), rows, path)
+    if not _somebody_looks():
+        return
+    from nyc_taxi.load.bucket.parquet import object_batches
+
+    show(object_batches(path, Settings.from_environment().google, ROWS, CHUNK_BYTES), rows, path)
 
 
 def show(batches: Iterator[pa.RecordBatch], rows: int, name: str) -> None:
@@ -48,15 +54,32 @@ def show(batches: Iterator[pa.RecordBatch], rows: int, name: str) -> None:
     cells = [[_cell(row[column]) for column in columns] for row in table.to_pylist()]
     shape = [rows, len(columns)]
     output = {"sample_data": {"columns": columns, "rows": cells}, "shape": shape, "type": "table"}
-    print(f"{name}: the first {len(cells)} of {rows:,} rows", flush=True)
+    print(f"{_block()}{name}: the first {len(cells)} of {rows:,} rows", flush=True)
     print(f"<RenderOutput>{json.dumps([output | {'variable_uuid': 'trips'}])}</RenderOutput>", flush=True)
 
 
 def _somebody_looks() -> bool:
-    """Whether this is a notebook's kernel, as Mage's editor has one; a run of a pipeline has none."""
+    """Whether a person runs this very block in a notebook's kernel, as Mage's editor has one; a run has no kernel."""
     # Asked of what is loaded, without a call that imports: another block's thread may be half-way through IPython.
     shell = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
-    return shell is not None and shell.initialized() and getattr(shell.instance(), "kernel", None) is not None
+    is_kernel = shell is not None and shell.initialized() and getattr(shell.instance(), "kernel", None) is not None
+    return is_kernel and "run_upstream_blocks" not in _callers()
+
+
+def _block() -> str:
+    """The name of the block that Mage executes, for the beginning of a line; empty outside of a block."""
+    block = _callers().get("execute_block_function", {}).get("self")
+    return f"{block.uuid}, " if block else ""
+
+
+def _callers() -> dict[str, dict[str, Any]]:
+    """The local variables of the functions that this was called by, by the functions' names."""
+    found: dict[str, dict[str, Any]] = {}
+    frame: FrameType | None = sys._getframe(1)
+    while frame:
+        found[frame.f_code.co_name] = frame.f_locals
+        frame = frame.f_back
+    return found
 
 
 def _cell(value: object) -> str | float | int:
@@ -68,14 +91,3 @@ def _cell(value: object) -> str | float | int:
 
 def _name(file: StagedFile) -> str:
     return f"{file.service_name} {file.month_text}"
-
-
-def _object_batches(path: str, google: GoogleSettings) -> Iterator[pa.RecordBatch]:
-    """Stream an object's rows, a small range of bytes after the other; nothing is asked before the first batch."""
-    from nyc_taxi.load.google import REQUEST_SECONDS, google_errors, retry, storage_client
-
-    bucket, _, name = path.removeprefix("gs://").partition("/")
-    with google_errors(path, google):
-        blob = storage_client(google).bucket(bucket).blob(name)
-        with blob.open("rb", chunk_size=CHUNK_BYTES, timeout=REQUEST_SECONDS, retry=retry()) as stream:
-            yield from pq.ParquetFile(stream).iter_batches(ROWS)

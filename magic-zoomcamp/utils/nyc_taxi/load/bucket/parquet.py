@@ -1,6 +1,6 @@
 """Trips to Parquet files and back: bounded memory, the same bytes for the same rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -12,8 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nyc_taxi.catalog.services import Service
+from nyc_taxi.load.google import REQUEST_SECONDS, google_errors, retry, storage_client
+from nyc_taxi.manifest import BATCH_ROWS
+from nyc_taxi.settings import GoogleSettings
 from nyc_taxi.transform.rules import REJECTED_COLUMNS
 
+CHUNK_BYTES = 8 << 20
 ROW_GROUP = 131_072
 """Some 20 MB of yellow trips: two of them are in memory, one that is encoded and one that is gathered."""
 
@@ -134,3 +138,19 @@ def measure_stream(parquet: pq.ParquetFile, service: Service) -> tuple[int, dict
         for name in service.measures:
             sums[name] += float(pc.sum(batch[name]).as_py() or 0)
     return parquet.metadata.num_rows, sums
+
+
+def object_batches(
+    path: str, google: GoogleSettings, rows: int = BATCH_ROWS, chunk: int = CHUNK_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """
+    Stream the rows of a Parquet object gs://bucket/name, so many at once; nothing is asked before the first batch.
+
+    `chunk` is how many bytes a request asks for at least: few for the first rows, many for all. Raises
+    TargetUnavailable when the bucket cannot be reached or refuses.
+    """
+    bucket, _, name = path.removeprefix("gs://").partition("/")
+    with google_errors(path, google):
+        blob = storage_client(google).bucket(bucket).blob(name)
+        with blob.open("rb", chunk_size=chunk, timeout=REQUEST_SECONDS, retry=retry()) as stream:
+            yield from pq.ParquetFile(stream).iter_batches(rows)
