@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,24 @@ def test_modules_and_packages_are_found_in_a_folder_that_has_changed(
     assert not hasattr(request_in, "led_outside")
     with pytest.raises(files_outside_project.OutsideProjectError):
         os.listdir(tmp_path)
+
+
+def test_a_folder_of_the_project_is_removed_with_all_that_is_in_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_in: SimpleNamespace
+) -> None:
+    with at_rest():
+        for name in ("project", "other"):
+            (tmp_path / name / "folder").mkdir(parents=True)
+            (tmp_path / name / "folder" / "metadata.yaml").touch()
+    monkeypatch.setattr(files_outside_project, "_allowed", lambda: ((str(tmp_path / "project"),), (), frozenset()))
+    monkeypatch.setattr(shutil, "_use_fd_functions", shutil._use_fd_functions)  # type: ignore[attr-defined]
+    files_outside_project._remove_by_whole_paths()
+    shutil.rmtree(tmp_path / "project" / "folder")
+    assert not hasattr(request_in, "led_outside")
+    with pytest.raises(files_outside_project.OutsideProjectError):
+        shutil.rmtree(tmp_path / "other")
+    with at_rest():
+        assert {path.name for path in tmp_path.rglob("*")} == {"project", "other", "folder", "metadata.yaml"}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import asyncio
 import importlib.metadata
 import inspect
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -70,6 +71,7 @@ def apply(server: Any) -> None:
     from mage_ai.data_preparation.models.block import Block
 
     sys.addaudithook(partial(_hear, os.getpid()))
+    _remove_by_whole_paths()
     _keep_request_in_threads()
     _answer_refusals(server.BaseHandler)
     _show_project_only()
@@ -170,6 +172,11 @@ def _is_pythons_own(event: str, name: str, write: bool) -> bool:
         return True
     callers = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(caller))
     return name in sys.path and INSTALLED in callers
+
+
+def _remove_by_whole_paths() -> None:
+    """Have a folder removed by the paths of what is in it: names below an open folder do not say where they are."""
+    shutil._use_fd_functions = False  # type: ignore[attr-defined]
 
 
 def _keep_request_in_threads() -> None:
