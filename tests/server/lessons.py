@@ -240,6 +240,25 @@ def export_data_to_google_cloud_storage(df: DataFrame, **kwargs) -> None:
     )
 """,
 )
+TO_BIGQUERY = python(
+    "course_to_bigquery_by_python",
+    "data_exporter",
+    CONFIG + "from mage_ai.io.bigquery import BigQuery\nfrom pandas import DataFrame",
+    """
+@data_exporter
+def export_data_to_big_query(df: DataFrame, **kwargs) -> None:
+    table_id = '{project}.course.by_python'
+    config_path = path.join(get_repo_path(), 'io_config.yaml')
+    config_profile = 'default'
+
+    BigQuery.with_config(ConfigFileLoader(config_path, config_profile)).export(
+        df,
+        table_id,
+        if_exists='replace',
+    )
+""",
+    below="course_rename",
+)
 INTO_BIGQUERY = {"data_provider_schema": "course", "data_provider_table": "yellow_cab_data"}
 JANUARY, JULY = "2021-01", "2021-07"
 LESSONS = {
@@ -278,6 +297,7 @@ LESSONS = {
             "default",
             use_raw_sql=True,
         ),
+        TO_BIGQUERY,
     ),
     "2.2.6a by execution_date": (loader(JANUARY), BY_DATE),
     "own blocks after load_api_data": (

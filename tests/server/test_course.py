@@ -212,8 +212,9 @@ def in_the_bucket(ran: Ran) -> None:
 
 
 def in_bigquery(ran: Ran) -> None:
-    asked = bigquery_client(google_of(ran.mage)).query("SELECT count(vendorid) AS rides FROM course.yellow_cab_data")
-    assert [row.rides for row in asked.result()] == [len(ran.rides[JANUARY])]
+    for table in ("yellow_cab_data", "by_python"):
+        asked = bigquery_client(google_of(ran.mage)).query(f"SELECT count(vendorid) AS rides FROM course.{table}")
+        assert [row.rides for row in asked.result()] == [len(ran.rides[JANUARY])], table
 
 
 def in_a_folder_of_the_day(ran: Ran) -> None:
