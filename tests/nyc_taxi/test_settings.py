@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from nyc_taxi.errors import UnknownName
+from nyc_taxi.errors import LONGEST_MESSAGE, UnknownName, shortened
 from nyc_taxi.run import run_context
 from nyc_taxi.settings import Settings
 
@@ -115,4 +115,5 @@ def test_a_bucket_that_is_no_plain_name_is_refused(bucket: str) -> None:
 def test_a_data_set_that_is_no_plain_name_is_refused(dataset: str) -> None:
     with pytest.raises(UnknownName) as refused:
         Settings.from_environment({"BIGQUERY_DATASET": dataset})
-    assert str(refused.value) == (f"BIGQUERY_DATASET {dataset!r} is no data set's name: letters, digits and _ only")
+    message = f"BIGQUERY_DATASET {dataset!r} is no data set's name: letters, digits and _ only"
+    assert str(refused.value) == shortened(message, LONGEST_MESSAGE)

@@ -1,6 +1,10 @@
 """What can go wrong, each with a message that names the thing, the cause and the next step."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+MESSAGE_CHARACTERS = 300
+LONGEST_MESSAGE = 900
+"""Characters of a message that quotes what Google or Postgres said."""
 
 
 def not_one_of(what: str, name: str, known: Iterable[str], more: str = "") -> str:
@@ -13,8 +17,28 @@ def not_one_of(what: str, name: str, known: Iterable[str], more: str = "") -> st
     return f"{what} {name!r} is not one of {', '.join(names.values())}{more}{hint}"
 
 
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few of the names, each cut where it is long, and how many more there are."""
+    shown = ", ".join(shortened(name, 40) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def shortened(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """The text in one line of at most so many characters: the beginning names the thing, the end what to do."""
+    words = " ".join(text.split())
+    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)
+    if len(line) <= most:
+        return line
+    end = (most - 3) * 2 // 5
+    return f"{line[: most - 3 - end]}...{line[-end:]}"
+
+
 class TaxiError(Exception):
-    """Base of every error that this library raises on purpose; its message is meant for a person."""
+    """Base of every error that this library raises on purpose; its message, one line, is meant for a person."""
+
+    def __init__(self, message: str) -> None:
+        """Cut a message that would be longer than any reader has patience for: a file or a server may say anything."""
+        super().__init__(shortened(message, LONGEST_MESSAGE))
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook, and with it Mage's editor, shows: the message; a run's log has the whole traceback."""

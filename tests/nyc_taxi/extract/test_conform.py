@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyc_taxi.catalog.services import FHV, GREEN, SERVICES, YELLOW, Service
 from nyc_taxi.errors import NotATripFile, TooManyMalformed, UnknownColumn
-from nyc_taxi.extract import conform, readers
+from nyc_taxi.extract import conform, readers, unpack
 from nyc_taxi.extract.conform import Columns, Malformed, match_columns
 from nyc_taxi.extract.readers import count_rows, open_csv, open_parquet
 from nyc_taxi.extract.staging import stage_trip_file
@@ -364,8 +364,8 @@ def test_an_unknown_column_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UnknownColumn) as refused:
         read(csv_of(tmp_path, [GOOD + ",1,2"], header=",".join([*HEADER, "Robot_Fee", "Moon"])), YELLOW)
     assert str(refused.value) == (
-        "yellow_tripdata_2021-01.csv.gz: column 'Robot_Fee', 'Moon' is not known for yellow. If TLC added it, "
-        "add it to services.py (columns, renames or dropped); otherwise this is another service's file"
+        "yellow_tripdata_2021-01.csv.gz: column 'Robot_Fee', 'Moon' is not known for yellow. If its publisher added "
+        "it, add it to services.py (columns, renames or dropped); otherwise this is another service's file"
     )
     with pytest.raises(UnknownColumn, match="column 'Robot_Fee' is not known for yellow"):
         read(parquet_of(tmp_path, {"Robot_Fee": pa.array([1.0])}), YELLOW)
@@ -401,7 +401,7 @@ def test_an_empty_file_is_refused_as_empty(tmp_path: Path) -> None:
 
 
 def test_a_header_in_another_encoding_is_refused_with_a_message(tmp_path: Path) -> None:
-    with pytest.raises(UnknownColumn, match="is not known for yellow"):
+    with pytest.raises(NotATripFile, match=r"is written in UTF-16, .*: publish it in UTF-8$"):
         read(csv_of(tmp_path, [GOOD], header=",".join(HEADER).encode("utf-16")), YELLOW)
 
 
@@ -426,7 +426,7 @@ def test_a_clean_file_is_never_parsed_carefully(
 
     path = generate(name, month, "dtc", 50_000, tmp_path)
     monkeypatch.setattr(readers._CsvReader, "_read_carefully", refuse)
-    monkeypatch.setattr(readers, "BLOCK_BYTES", 1 << 20)  # several blocks
+    monkeypatch.setattr(unpack, "BLOCK_BYTES", 1 << 20)  # several blocks
     _, table, _ = read(path, SERVICES[name])
     assert len(table) == 50_000
     with pytest.raises(AssertionError, match="a clean file took the slow way"):
@@ -444,7 +444,7 @@ def test_only_the_block_with_the_broken_line_is_parsed_carefully(
         return carefully(reader, lines)
 
     monkeypatch.setattr(readers._CsvReader, "_read_carefully", noted)
-    monkeypatch.setattr(readers, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(unpack, "BLOCK_BYTES", 1 << 16)
     lines = [GOOD] * 20_000
     lines[10_000] = "broken"
     _, table, malformed = read(csv_of(tmp_path, lines), YELLOW)
@@ -457,7 +457,7 @@ def test_only_the_block_with_the_broken_line_is_parsed_carefully(
 def test_a_block_may_end_in_the_middle_of_a_line(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = generate("yellow", "2021-01", "dtc", 1_500, tmp_path, malformed=12)
     _, whole, malformed = read(path, YELLOW)
-    monkeypatch.setattr(readers, "BLOCK_BYTES", block)
+    monkeypatch.setattr(unpack, "BLOCK_BYTES", block)
     _, pieced, pieced_malformed = read(path, YELLOW)
     assert len(whole) == 1_488
     assert pieced.equals(whole)

@@ -8,7 +8,8 @@ import pytest
 from nyc_taxi.catalog.services import YELLOW
 from nyc_taxi.errors import DownloadFailed, NotATripFile
 from nyc_taxi.extract.http import redirected
-from nyc_taxi.extract.readers import EXPANSION, SMALL_BYTES, open_csv
+from nyc_taxi.extract.readers import open_csv
+from nyc_taxi.extract.unpack import EXPANSION, SMALL_BYTES
 
 from tests.nyc_taxi.extract.bad_server import Answer, BadServer
 from tests.nyc_taxi.extract.downloading import fetch, run_at

@@ -107,7 +107,7 @@ def test_small_pieces_do_not_make_small_row_groups(
     offline: Settings, trips: TripServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(staging, "ROW_GROUP", 1_000)
-    monkeypatch.setattr("nyc_taxi.extract.readers.BLOCK_BYTES", 8_192)  # some 80 rows
+    monkeypatch.setattr("nyc_taxi.extract.unpack.BLOCK_BYTES", 8_192)  # some 80 rows
     generate("yellow", "2021-01", "dtc", 5_000, trips.folder)
     metadata = pq.read_metadata(stage(run_of(offline, "yellow", "2021-01", "dtc")).path)
     sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]

@@ -8,6 +8,10 @@ from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import UnknownName, not_one_of
 from nyc_taxi.months import Month
 
+PACKINGS = (".csv.gz", ".csv", ".zip", ".parquet")
+DELIMITERS = (",", ";", "\t", "|")
+ENCODINGS = ("utf-8", "latin-1")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -19,18 +23,42 @@ class Origin:
     mirror: str
     """The variable of the environment that names another address, laid out like it."""
     file: str
-    """The name of a file, with {service} and {month}; as it ends, it is read: .csv.gz or .parquet."""
+    """The name of a file, with {service} and {month}; as it ends, it is read: one of PACKINGS."""
     first: Mapping[str, Month]
     """Per service that it has, the first month."""
     last: Month | None = None
     """The last month it will ever have; None while it goes on."""
     late: int = 1
     """How many months after a month its file usually comes."""
+    delimiter: str = ""
+    """What stands between the values of its CSV; empty to take the one that the header has: one of DELIMITERS."""
+    encoding: str = "utf-8"
+    """That of its CSV: one of ENCODINGS."""
+
+    def __post_init__(self) -> None:
+        """Refuse with UnknownName, where the origin is declared, what no run could read."""
+        try:
+            name = self._name("service", Month(2021, 1))
+        except (LookupError, AttributeError, ValueError, TypeError) as error:
+            raise UnknownName(
+                f"origin {self.name}: file {self.file!r} cannot be filled in ({type(error).__name__}: {error}); "
+                f"it may have {{service}}, {{month}}, {{month.year}} and {{month.number:02d}}"
+            ) from None
+        if not name.endswith(PACKINGS):
+            raise UnknownName(
+                f"origin {self.name}: file {self.file!r} ends with none of {', '.join(PACKINGS)}, "
+                f"which are what can be read"
+            )
+        if self.delimiter and self.delimiter not in DELIMITERS:
+            raise UnknownName(not_one_of(f"origin {self.name}: delimiter", self.delimiter, map(repr, DELIMITERS)))
+        if self.encoding not in ENCODINGS:
+            raise UnknownName(not_one_of(f"origin {self.name}: encoding", self.encoding, ENCODINGS))
 
     @property
     def suffix(self) -> str:
-        """How its files are packed: csv.gz or parquet."""
-        return self.file.rsplit("/", 1)[-1].split(".", 1)[1]
+        """How its files are packed: one of PACKINGS, without the dot."""
+        name = self._name("service", Month(2021, 1))
+        return next(packing for packing in PACKINGS if name.endswith(packing))[1:]
 
     @property
     def lateness(self) -> str:
@@ -43,7 +71,10 @@ class Origin:
 
     def file_of(self, service: Service, month: Month) -> str:
         """The name of the month's file below the base URL."""
-        return self.file.format(service=service.name, month=month)
+        return self._name(service.name, month)
+
+    def _name(self, service: str, month: Month) -> str:
+        return self.file.format(service=service, month=month)
 
 
 ORIGINS = {

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from nyc_taxi.catalog.columns import REAL, TEXT, WHOLE
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.errors import NotATripFile, UnknownColumn
+from nyc_taxi.errors import NotATripFile, UnknownColumn, some_of
 
 EXACT = 2**53
 """From here on, a 64-bit float no longer tells neighbouring integers apart."""
@@ -65,8 +65,8 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     ]
     if unknown:
         raise UnknownColumn(
-            f"{file}: column {', '.join(map(repr, unknown))} is not known for {service.name}. If TLC "
-            f"added it, add it to services.py (columns, renames or dropped); otherwise this is another service's file"
+            f"{file}: column {some_of([*map(repr, unknown)])} is not known for {service.name}. If its publisher added "
+            f"it, add it to services.py (columns, renames or dropped); otherwise this is another service's file"
         )
     columns = Columns(
         canonical=tuple(known.get(key) for key in trimmed),
@@ -76,7 +76,7 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     if twice:
         raise NotATripFile(f"{file}: column {', '.join(twice)} is there twice; which one counts cannot be told")
     if service.pickup not in columns.present:
-        found = f"its columns are {', '.join(names)}" if names else "it is empty"
+        found = f"its columns are {some_of(names)}" if names else "it is empty"
         raise NotATripFile(f"{file} is no {service.name} file: it has no column {service.pickup}; {found}")
     return columns
 

@@ -18,7 +18,9 @@ from nyc_taxi.extract.published import LARGEST_BYTES, Published, not_published
 from nyc_taxi.run import RunContext
 
 LOG_EVERY_SECONDS = 5
-MAGIC = {"csv.gz": b"\x1f\x8b", "parquet": b"PAR1"}
+MAGIC = {"csv.gz": b"\x1f\x8b", "zip": b"PK", "parquet": b"PAR1"}
+NO_TEXT = (*MAGIC.values(), b"\0", b"<")
+"""How a plain CSV file does not begin: other files, and web pages."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,9 @@ def _check_size(published: Published, part: Path) -> None:
 
 
 def _check_start(run: RunContext, url: str, chunk: bytes) -> None:
-    magic = MAGIC[run.origin.suffix]
-    if chunk[: len(magic)] != magic[: len(chunk)]:  # a server may send its first bytes one by one
+    magic = MAGIC.get(run.origin.suffix)
+    # A server may send its first bytes one by one.
+    if chunk.lstrip().startswith(NO_TEXT) if magic is None else chunk[: len(magic)] != magic[: len(chunk)]:
         raise NotATripFile(
             f"{url} is no {run.origin.suffix} file: it starts with {_describe(chunk)}. "
             f"Open the address in a browser; check the base URL of origin {run.origin.name}"

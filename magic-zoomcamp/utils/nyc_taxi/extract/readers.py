@@ -8,43 +8,42 @@ that a value means the same in each.
 
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from isal import igzip_lib, igzip_threaded
 from pyarrow import csv
 
 from nyc_taxi.catalog.columns import REAL
+from nyc_taxi.catalog.origins import Origin
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import NotATripFile
-from nyc_taxi.extract.conform import NULLS, Columns, Conformed, Malformed, match_columns, to_canonical
+from nyc_taxi.extract.conform import NULLS, Columns, Conformed, Malformed, to_canonical
+from nyc_taxi.extract.header import columns_of, split_header
+from nyc_taxi.extract.unpack import BLOCK_BYTES, first_line, header_and_blocks
 
-BLOCK_BYTES = 8 << 20
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
-LINE_BYTES = 1 << 20
-"""A longer line is no line of a trip file: those of the city have up to 277 bytes."""
-EXPANSION = 100
-"""Times its own size that a csv.gz may unpack to: the city's files give 3 to 5 times, a bomb a thousand."""
-SMALL_BYTES = 64 << 20
-"""What any file may unpack to."""
-# The stub of IsalError calls it an instance; it is a class.
-UNPACKING_ERRORS = (EOFError, OSError, zlib.error, cast(type[Exception], igzip_lib.IsalError))
 _ERROR_COLUMN = re.compile(r"In CSV column #(\d+)")
 
 
-def open_csv(path: Path, service: Service) -> tuple[Columns, Iterator[Conformed]]:
-    """The columns of a csv.gz trip file, and its rows in pieces."""
-    blocks = _blocks(path)
-    header = next(blocks, b"").decode("utf-8-sig", "backslashreplace").strip()
-    names = header.split(",") if header else []
-    columns = match_columns(names, service, path.name)
-    return columns, _CsvReader(columns, service).read(blocks)
+def open_trip_file(path: Path, service: Service, origin: Origin) -> tuple[Columns, Iterator[Conformed]]:
+    """The columns of a trip file, and its rows in pieces, as the origin says that it is written."""
+    if origin.suffix == "parquet":
+        return open_parquet(path, service)
+    return open_csv(path, service, origin.delimiter, origin.encoding)
+
+
+def open_csv(
+    path: Path, service: Service, delimiter: str = "", encoding: str = "utf-8"
+) -> tuple[Columns, Iterator[Conformed]]:
+    """The columns of a CSV trip file, packed or not, and its rows in pieces; an empty delimiter is found out."""
+    header, blocks = header_and_blocks(path, encoding)
+    names, delimiter = split_header(header.decode("utf-8", "backslashreplace"), path.name, delimiter)
+    columns = columns_of(names, service, path.name)
+    return columns, _CsvReader(columns, service, delimiter).read(blocks)
 
 
 def open_parquet(path: Path, service: Service) -> tuple[Columns, Iterator[Conformed]]:
@@ -53,67 +52,18 @@ def open_parquet(path: Path, service: Service) -> tuple[Columns, Iterator[Confor
         names = pq.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:
         raise NotATripFile(
-            f"{path.name} cannot be read as Parquet ({_first_line(error)}): run again to fetch it anew"
+            f"{path.name} cannot be read as Parquet ({first_line(error)}): run again to fetch it anew"
         ) from None
-    columns = match_columns(names, service, path.name)
+    columns = columns_of(names, service, path.name)
     return columns, _read_parquet(path, columns, service)
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a trip file, the header not counted."""
+    """Rows of a trip file, neither the header nor blank lines counted."""
     if path.suffix == ".parquet":
         return int(pq.read_metadata(path).num_rows)
-    blocks = _blocks(path)
-    next(blocks, b"")
-    return sum(len(_lines(block)) for block in blocks)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The header line, then blocks of whole lines."""
-    try:
-        # A thread of the library unpacks ahead of the parser.
-        with igzip_threaded.open(path, "rb", threads=1) as stream:  # type: ignore[no-untyped-call]
-            yield from _bounded(_whole_lines(stream, path.name), path)
-    except UNPACKING_ERRORS as error:
-        raise NotATripFile(
-            f"{path.name} is truncated or damaged ({_first_line(error)}): run again to fetch it anew"
-        ) from None
-
-
-def _whole_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    yield _line(stream.readline(LINE_BYTES + 1), name)
-    rest = b""
-    while chunk := stream.read(BLOCK_BYTES):
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield rest + chunk[:cut]
-            rest = _line(chunk[cut:], name)
-        else:
-            rest = _line(rest + chunk, name)
-    if rest:
-        yield rest
-
-
-def _line(begun: bytes, name: str) -> bytes:
-    if len(begun) > LINE_BYTES:
-        raise NotATripFile(f"{name} has a line of more than {LINE_BYTES:,} bytes: it is no trip file; check the origin")
-    return begun
-
-
-def _bounded(blocks: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    """The same blocks, until they are more than a trip file of this size can hold: a bomb must not fill the disk."""
-    most, unpacked = max(SMALL_BYTES, path.stat().st_size * EXPANSION), 0
-    for block in blocks:
-        unpacked += len(block)
-        if unpacked > most:
-            raise NotATripFile(
-                f"{path.name} unpacks to more than {EXPANSION} times its size: it is no trip file; check the origin"
-            )
-        yield block
+    _, blocks = header_and_blocks(path)
+    return sum(bool(line.strip()) for block in blocks for line in _lines(block))
 
 
 def _lines(block: bytes) -> list[bytes]:
@@ -125,8 +75,9 @@ def _lines(block: bytes) -> list[bytes]:
 class _CsvReader:
     """Blocks of one file's lines to canonical tables."""
 
-    def __init__(self, columns: Columns, service: Service) -> None:
+    def __init__(self, columns: Columns, service: Service, delimiter: str) -> None:
         self.service = service
+        self.form = csv.ParseOptions(delimiter=delimiter)
         self.columns = columns
         self.names = [name or f"dropped {i}" for i, name in enumerate(columns.canonical)]
         self.exact = {name: service.schema.field(name).type for name in columns.present}
@@ -151,6 +102,7 @@ class _CsvReader:
         table = csv.read_csv(
             pa.BufferReader(block),
             read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 8, use_threads=lines > 1),
+            parse_options=self.form,
             convert_options=csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(self.columns.present),
@@ -214,7 +166,7 @@ def _read_parquet(path: Path, columns: Columns, service: Service) -> Iterator[Co
     except pa.ArrowNotImplementedError as error:
         raise NotATripFile(f"{path.name}: {error}. TLC changed its type: conform.cast must learn it") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise NotATripFile(f"{path.name} is damaged ({_first_line(error)}): run again to fetch it anew") from None
+        raise NotATripFile(f"{path.name} is damaged ({first_line(error)}): run again to fetch it anew") from None
 
 
 def _parquet_row(source: pa.Table, before: int, row: int) -> tuple[int, str]:

@@ -19,7 +19,7 @@ from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed
 from nyc_taxi.extract.conform import Conformed, Malformed
 from nyc_taxi.extract.download import Downloaded, download
 from nyc_taxi.extract.published import Published, find_published
-from nyc_taxi.extract.readers import count_rows, open_csv, open_parquet
+from nyc_taxi.extract.readers import count_rows, open_trip_file
 from nyc_taxi.files import replacing
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.run import RunContext
@@ -32,7 +32,6 @@ MALFORMED_SHARE = 0.01
 KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 MALFORMED_SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("reason", pa.string())])
-READERS = {"csv.gz": open_csv, "parquet": open_parquet}
 
 
 def stage_trip_file(run: RunContext) -> Manifest:
@@ -119,7 +118,7 @@ class _Stager:
 
     def stage(self) -> StagedFile:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
-        columns, pieces = READERS[self.run.origin.suffix](self.downloaded.path, self.run.service)
+        columns, pieces = open_trip_file(self.downloaded.path, self.run.service, self.run.origin)
         path, malformed = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
         with replacing(path, locked=True) as part:
             with pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
