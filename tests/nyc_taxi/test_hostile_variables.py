@@ -35,7 +35,7 @@ GOOD: Mapping[str, object] = {"service": "yellow", "month": "2021-01", "origin":
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("name", ["service", "month", "origin", "rules"])
+@pytest.mark.parametrize("name", ["service", "month", "origin", "rules", "malformed_share"])
 def test_a_run_is_refused_before_anything_is_fetched(name: str, text: str, tmp_path: Path) -> None:
     with BadServer([Answer()]) as server:
         settings = replace(

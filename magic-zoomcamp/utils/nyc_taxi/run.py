@@ -16,6 +16,8 @@ from nyc_taxi.settings import SWITCH, Settings
 from nyc_taxi.transform.rules import Rule, rule_named
 
 LONGEST_WAIT_HOURS = 24 * 366
+MALFORMED_SHARE = 0.01
+"""Of a file's rows, how many may be malformed unless the run says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class RunContext:
     origin: Origin
     rules: tuple[str, ...]
     settings: Settings
+    malformed_share: float = MALFORMED_SHARE
+    """From 0 to 1: a trip file with a larger share of malformed rows is refused."""
 
     def __str__(self) -> str:
         """Service, month and origin, for messages."""
@@ -37,17 +41,22 @@ def run_context(variables: Mapping[str, object], settings: Settings | None = Non
     """
     Make the context from a block's keyword arguments, that is from Mage's runtime variables.
 
-    Reads service, month, month_offset, execution_date, default_date, origin and rules, and refuses what does not exist
-    with UnknownName before anything is fetched. Without a month, it is that of execution_date moved by month_offset:
-    Mage gives execution_date as a datetime with or without a zone, as text, or not at all. default_date takes its
-    place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill never sees it. By hand
-    and without default_date, the month is at most the newest that the origin surely has.
+    Reads service, month, month_offset, execution_date, default_date, origin, rules and malformed_share, and refuses
+    what does not exist with UnknownName before anything is fetched. Without a month, it is that of execution_date
+    moved by month_offset: Mage gives execution_date as a datetime with or without a zone, as text, or not at all.
+    default_date takes its place in a run by hand, so that a block can be tried in the editor; a trigger or a backfill
+    never sees it. By hand and without default_date, the month is at most the newest that the origin surely has.
     """
     service, month = service_and_month(variables)
     origin = origin_named(text_of(variables.get("origin"), "dtc"))
     _refuse_unpublishable(service, month, origin)
     return RunContext(
-        service, month, origin, _rules(variables.get("rules"), service), settings or Settings.from_environment()
+        service,
+        month,
+        origin,
+        _rules(variables.get("rules"), service),
+        settings or Settings.from_environment(),
+        _malformed_share(variables),
     )
 
 
@@ -71,13 +80,13 @@ def longest_wait(variables: Mapping[str, object]) -> timedelta:
 
     UnknownName for what is no number of hours from 0 to a year.
     """
-    text = text_of(variables.get("wait_hours"), "0")
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1
-    if not 0 <= hours <= LONGEST_WAIT_HOURS:
-        raise UnknownName(f"wait_hours {text!r} is not a number of hours from 0 to {LONGEST_WAIT_HOURS:,}, such as 480")
+    hours = _number(
+        variables,
+        "wait_hours",
+        0,
+        LONGEST_WAIT_HOURS,
+        f"a number of hours from 0 to {LONGEST_WAIT_HOURS:,}, such as 480",
+    )
     return timedelta(hours=hours)
 
 
@@ -107,6 +116,22 @@ def month_in(variables: Mapping[str, object], name: str) -> Month | None:
         return Month.parse(text) if text else None
     except ValueError as error:
         raise UnknownName(str(error) if name == "month" else f"{name}: {error}") from None
+
+
+def _malformed_share(variables: Mapping[str, object]) -> float:
+    return _number(variables, "malformed_share", MALFORMED_SHARE, 1, "a share from 0 to 1, such as 0.05")
+
+
+def _number(variables: Mapping[str, object], name: str, default: float, most: float, what: str) -> float:
+    """A variable as a number from 0 to the most; UnknownName says what it should be."""
+    text = text_of(variables.get(name), str(default))
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= most:
+        raise UnknownName(f"{name} {text!r} is not {what}")
+    return number
 
 
 def _month(variables: Mapping[str, object]) -> Month:

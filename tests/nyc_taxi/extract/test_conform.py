@@ -16,17 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyc_taxi.catalog.services import FHV, GREEN, SERVICES, YELLOW, Service
-from nyc_taxi.errors import NotATripFile, TooManyMalformed, UnknownColumn
+from nyc_taxi.errors import NotATripFile, TooManyMalformed, UnknownColumn, UnknownName
 from nyc_taxi.extract import conform, readers, unpack
 from nyc_taxi.extract.conform import Columns, Malformed, match_columns
 from nyc_taxi.extract.readers import count_rows, open_csv, open_parquet
 from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.run import run_context
 from nyc_taxi.settings import Settings
 
 from ops.stack.trip_server import TripServer
 from ops.synthetic import eras
 from ops.synthetic.generate import generate
-from tests.conftest import run_of, settings_for
+from tests.conftest import settings_for
 
 READERS = {"dtc": open_csv, "tlc": open_parquet}
 ERAS = [
@@ -476,12 +477,13 @@ def test_the_broken_lines_of_the_generator_have_its_three_reasons(tmp_path: Path
 # --- too many
 
 
-def staged_rows(trips: TripServer, tmp_path: Path, lines: list[str]) -> int:
+def staged_rows(trips: TripServer, tmp_path: Path, lines: list[str], share: object = None) -> int:
     folder = trips.folder / "dtc" / "yellow"
     folder.mkdir(parents=True, exist_ok=True)
     csv_of(folder, lines)
     offline = settings_for(Settings.from_environment({}).postgres, trips, tmp_path)
-    return stage_trip_file(run_of(offline, "yellow", "2021-01", "dtc")).files[0].rows_read
+    variables = {"service": "yellow", "month": "2021-01", "origin": "dtc", "malformed_share": share}
+    return stage_trip_file(run_context(variables, offline)).files[0].rows_read
 
 
 def test_one_line_in_a_hundred_may_be_broken(trips: TripServer, tmp_path: Path) -> None:
@@ -506,9 +508,33 @@ def test_more_than_one_line_in_a_hundred_is_refused_with_reasons_and_the_first_l
     assert str(refused.value).startswith(
         "yellow_tripdata_2021-01.csv.gz of yellow 2021-01 (dtc): at least 6 rows cannot"
     )
-    assert "more than 1% of the file" in str(refused.value)
+    assert "more than 0.01 of the file" in str(refused.value)
     assert "3 x malformed: number of fields, 3 x malformed: tpep_pickup_datetime" in str(refused.value)
     assert "the first: 'broken'" in str(refused.value)
+
+
+def test_blank_lines_hide_no_broken_rows(trips: TripServer, tmp_path: Path) -> None:
+    with pytest.raises(TooManyMalformed, match=r"at least 1 rows cannot be parsed, more than 0\.01 of the file"):
+        staged_rows(trips, tmp_path, ["broken"] * 4 + [GOOD] * 6 + [""] * 600)
+
+
+@pytest.mark.parametrize(("share", "rows"), [("0.4", 10), (0.4, 10), ("1", 10), ("0.39", None), ("0", None)])
+def test_the_tolerated_share_can_be_set(share: object, rows: int | None, trips: TripServer, tmp_path: Path) -> None:
+    lines = ["broken"] * 4 + [GOOD] * 6
+    if rows:
+        assert staged_rows(trips, tmp_path, lines, share) == rows
+        # Staged by a run that tolerated it: one that does not is told, and finds nothing staged.
+        with pytest.raises(TooManyMalformed, match=r"Look at the file, or set malformed_share$"):
+            staged_rows(trips, tmp_path, lines)
+    else:
+        with pytest.raises(TooManyMalformed, match=f"more than {share} of the file"):
+            staged_rows(trips, tmp_path, lines, share)
+
+
+@pytest.mark.parametrize("share", ["5%", "1.01", "-0.1", "nan", "a few"])
+def test_a_share_that_cannot_be_is_refused(share: str) -> None:
+    with pytest.raises(UnknownName, match=f"malformed_share '{share}' is not a share from 0 to 1, such as 0.05"):
+        run_context({"month": "2021-01", "malformed_share": share})
 
 
 # --- values in, values out

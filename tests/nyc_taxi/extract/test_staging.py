@@ -310,7 +310,7 @@ REFUSED: list[tuple[str, str, type[TaxiError], str]] = [
         "excel-dates.csv",
         "dtc",
         TooManyMalformed,
-        r"rows cannot be parsed, more than 1% of the file \([\d,]+ x malformed: tpep_pickup_datetime\); "
+        r"rows cannot be parsed, more than 0.01 of the file \([\d,]+ x malformed: tpep_pickup_datetime\); "
         r"the first: '1,01/01/2021 0:30,01/01/2021 0:36,",
     ),
 ]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed
+from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed, shortened
 from nyc_taxi.extract.conform import Conformed, Malformed
 from nyc_taxi.extract.download import Downloaded, download
 from nyc_taxi.extract.published import Published, find_published
@@ -28,7 +28,6 @@ from nyc_taxi.streams import prefetch
 FORMAT = 1
 """Raise it when the same trip file would be staged differently: older staged files are then made anew."""
 ROW_GROUP = 131_072
-MALFORMED_SHARE = 0.01
 KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 MALFORMED_SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("reason", pa.string())])
@@ -47,7 +46,7 @@ def stage_trip_file(run: RunContext) -> Manifest:
         note = folder / f"{run.month}.json"
         with FileLock(folder / f".{run.month}.lock"):
             published = find_published(run)
-            staged = _already_staged(note, published) or _stage(run, published, folder, note)
+            staged = _already_staged(run, note, published) or _stage(run, published, folder, note)
     except OSError as error:
         raise StorageFull(
             f"{run}: cannot write to {folder} ({os.strerror(error.errno) if error.errno else error}): "
@@ -56,7 +55,7 @@ def stage_trip_file(run: RunContext) -> Manifest:
     return Manifest((staged,))
 
 
-def _already_staged(note: Path, published: Published) -> StagedFile | None:
+def _already_staged(run: RunContext, note: Path, published: Published) -> StagedFile | None:
     if not note.exists() or not published.etag:
         return None
     try:
@@ -69,6 +68,8 @@ def _already_staged(note: Path, published: Published) -> StagedFile | None:
     same = (staged.url, staged.etag) == (published.url, published.etag)
     if not same or not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
         return None
+    if sum(staged.malformed.values()) > staged.rows_read * run.malformed_share:
+        return None  # staged by a run that tolerated more: this one says what is wrong
     os.utime(note)  # retention goes by when a month was last asked for
     print(f"{staged.url} is unchanged (ETag {staged.etag}): {staged.rows_read:,} rows are staged already", flush=True)
     return staged
@@ -114,7 +115,7 @@ class _Stager:
     @cached_property
     def tolerated(self) -> int:
         """Malformed rows that a file of this size may have; counted only once one is found."""
-        return int(count_rows(self.downloaded.path) * MALFORMED_SHARE)
+        return int(count_rows(self.downloaded.path) * self.run.malformed_share)
 
     def stage(self) -> StagedFile:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
@@ -161,10 +162,11 @@ class _Stager:
         self.malformed += rows
         self.reasons.update(row.reason for row in rows)
         if self.reasons.total() > self.tolerated:
-            first = self.malformed[0].text[:120]
+            first = shortened(self.malformed[0].text, 60)
             raise TooManyMalformed(
-                f"{self.downloaded.path.name} of {self.run}: at least {self.reasons.total():,} rows cannot be "
-                f"parsed, more than {MALFORMED_SHARE:.0%} of the file ({self._reasons()}); the first: {first!r}"
+                f"{self.downloaded.path.name} of {self.run}: at least {self.reasons.total():,} rows cannot be parsed, "
+                f"more than {self.run.malformed_share:.3g} of the file ({self._reasons()}); the first: {first!r}. "
+                f"Look at the file, or set malformed_share"
             )
 
     def _reasons(self) -> str:
