@@ -43,7 +43,7 @@ def test_a_failed_run_is_in_the_audit_and_in_a_message_that_names_the_month(
 ) -> None:
     why = (
         f"NotPublished: green 2020-10 is not published at dtc ({trips.dtc_base_url}/green/green_tripdata_2020-10.csv.gz"
-        f"): origin dtc ends with 2021-07, newer months are at tlc"
+        f"): it answered 404, though it should have this month; check the base URL"
     )
     with WebhookReceiver() as slack:
         runs = [GREEN, GREEN | {"service": "purple"}]

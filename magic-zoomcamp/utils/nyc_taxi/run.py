@@ -183,10 +183,12 @@ def _refuse_unpublishable(service: Service, month: Month, origin: Origin) -> Non
         raise UnknownName(
             f"origin {origin.name} has no {service.name}, but {', '.join(others) or 'no other'} has: set it"
         )
-    if month < first or (last and month > last):
+    if not origin.may_have(service, month):
+        others = [other.name for other in ORIGINS.values() if other is not origin and other.may_have(service, month)]
         raise UnknownName(
             f"{service.name} {month} does not exist at origin {origin.name}, which has {first} to "
-            f"{last or f'about {origin.lateness} ago'}: choose another month or origin"
+            f"{last or f'about {origin.lateness} ago'}: choose another month"
+            + (f", or origin {', '.join(others)}" if others else "")
         )
 
 

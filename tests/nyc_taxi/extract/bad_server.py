@@ -1,5 +1,6 @@
 """An origin that misbehaves as told: error pages, lines that break, files that change, silence."""
 
+import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +48,8 @@ class BadServer:
     Without `heads`, a HEAD is answered like the first GET, without its faults.
     """
 
-    def __init__(self, gets: Sequence[Answer], heads: Sequence[Answer] = ()) -> None:
+    def __init__(self, gets: Sequence[Answer], heads: Sequence[Answer] = (), tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         plain = Answer(gets[0].status, gets[0].body, gets[0].headers)
         self.answers = {"GET": list(gets), "HEAD": list(heads) or [plain]}
         self.asked: list[Asked] = []
@@ -66,8 +68,9 @@ class BadServer:
 
     @property
     def url(self) -> str:
-        """http://127.0.0.1:port."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        """http://127.0.0.1:port, or https://localhost:port."""
+        at = "https://localhost" if self.tls else "http://127.0.0.1"
+        return f"{at}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         owner = self
@@ -122,6 +125,8 @@ class BadServer:
                 """Quiet: `asked` tells."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

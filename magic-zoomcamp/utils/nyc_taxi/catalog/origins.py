@@ -69,6 +69,11 @@ class Origin:
         """The newest month that it surely has on a day, a month more than usual after the month's end."""
         return self.last or Month.of(day).shift(-self.late - 1)
 
+    def may_have(self, service: Service, month: Month) -> bool:
+        """Whether the month is none that this origin can never have."""
+        first = self.first.get(service.name)
+        return first is not None and month >= first and (self.last is None or month <= self.last)
+
     def file_of(self, service: Service, month: Month) -> str:
         """The name of the month's file below the base URL."""
         return self._name(service.name, month)

@@ -12,9 +12,9 @@ from time import monotonic
 import requests
 from tqdm import tqdm
 
-from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract.http import CHUNK_BYTES, NOT_THERE, request, with_retries
-from nyc_taxi.extract.published import LARGEST_BYTES, Published, not_published
+from nyc_taxi.errors import NotATripFile
+from nyc_taxi.extract.http import CHUNK_BYTES, shown, version_of, with_retries
+from nyc_taxi.extract.published import LARGEST_BYTES, Published, request_file
 from nyc_taxi.run import RunContext
 
 LOG_EVERY_SECONDS = 5
@@ -59,14 +59,10 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
         return
     # Without an ETag nothing says that the rest would be of the same file.
     headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have and published.etag else {}
-    with request("GET", published.url, **headers) as answer:
-        if answer.status_code in NOT_THERE:
-            raise NotPublished(not_published(run, published.url))
+    with request_file(run, "GET", published.url, **headers) as answer:
         if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, have, published)):
             part.unlink()
             raise requests.ConnectionError("the server does not go on where the line broke; beginning anew")
-        if answer.status_code not in (200, 206):
-            raise DownloadFailed(f"{published.url} answered {answer.status_code}: check the base URL")
         resumed = answer.status_code == 206
         with part.open("ab" if resumed else "wb") as out:
             for chunk in _with_progress(answer, have if resumed else 0, published):
@@ -80,7 +76,7 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
 
 def _continues(answer: requests.Response, have: int, published: Published) -> bool:
     """Whether a partial answer is the rest of the same file: not every server heeds If-Range."""
-    same = answer.headers.get("ETag", published.etag) == published.etag
+    same = version_of(answer) in ("", published.etag)
     return same and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 
 
@@ -104,7 +100,7 @@ def _check_size(published: Published, part: Path) -> None:
     got = part.stat().st_size
     if published.bytes is None and got > LARGEST_BYTES:
         part.unlink()
-        raise NotATripFile(f"{published.url} sends more than {LARGEST_BYTES:,} bytes: it is no trip file")
+        raise NotATripFile(f"{shown(published.url)} sends more than {LARGEST_BYTES:,} bytes: it is no trip file")
     if published.bytes is not None and got < published.bytes:
         raise requests.ConnectionError(f"{got:,} of {published.bytes:,} bytes arrived")
     if published.bytes is not None and got > published.bytes:
@@ -117,7 +113,7 @@ def _check_start(run: RunContext, url: str, chunk: bytes) -> None:
     # A server may send its first bytes one by one.
     if chunk.lstrip().startswith(NO_TEXT) if magic is None else chunk[: len(magic)] != magic[: len(chunk)]:
         raise NotATripFile(
-            f"{url} is no {run.origin.suffix} file: it starts with {_describe(chunk)}. "
+            f"{shown(url)} is no {run.origin.suffix} file: it starts with {_describe(chunk)}. "
             f"Open the address in a browser; check the base URL of origin {run.origin.name}"
         )
 

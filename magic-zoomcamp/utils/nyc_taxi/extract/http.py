@@ -1,13 +1,16 @@
 """Requests to an origin: retried, with no redirect to a foreign host."""
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from time import sleep
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
+from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, TaxiError, shortened
 
 T = TypeVar("T")
 
@@ -20,8 +23,20 @@ ATTEMPTS = 5
 REDIRECTS = 5
 DELIVERS = {"github.com": ".githubusercontent.com"}
 """Hosts that send their files from hosts of another name."""
+LONGEST_PAUSE = 120.0
+"""Seconds between two attempts, whatever a server asks for."""
 NOT_THERE = (403, 404, 410)
-"""TLC's own origin answers 403 for a file that does not exist."""
+"""TLC's own origin answers 403 for a file that does not exist, and to who asks too often."""
+
+
+class Passing(requests.ConnectionError):
+    """An answer that is worth another attempt."""
+
+    def __init__(self, why: str, answer: requests.Response | None = None, at_last: TaxiError | None = None) -> None:
+        """`answer`: its Retry-After is heeded. `at_last`: raised when every attempt ended so."""
+        super().__init__(why)
+        self.pause = retry_after(answer) if answer is not None else 0.0
+        self.at_last = at_last
 
 
 def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
@@ -37,14 +52,17 @@ def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
             if answer.status_code == 304:
                 return None
             if answer.status_code in NOT_THERE:
-                raise NotPublished(f"{url} is not published (answer {answer.status_code}): check the base URL")
+                often = ", or is asked for too often" if answer.status_code == 403 else ""
+                raise NotPublished(
+                    f"{shown(url)} is not published{often} (answer {answer.status_code}): check the base URL"
+                )
             if answer.status_code != 200:
-                raise DownloadFailed(f"{url} answered {answer.status_code}: check the base URL")
+                raise DownloadFailed(f"{shown(url)} answered {answer.status_code}: check the base URL")
             content = bytearray()
             for chunk in answer.iter_content(CHUNK_BYTES):
                 content += chunk
                 if len(content) > SMALL_FILE_BYTES:
-                    raise NotATripFile(f"{url} sends more than {SMALL_FILE_BYTES:,} bytes: check the base URL")
+                    raise NotATripFile(f"{shown(url)} sends more than {SMALL_FILE_BYTES:,} bytes: check the base URL")
             return bytes(content), answer.headers.get("ETag", "")
 
     return with_retries(url, fetch)
@@ -67,11 +85,38 @@ def request(method: str, url: str, **headers: str) -> requests.Response:
         answer.close()
         url = redirected(url, answer.headers["Location"])
     else:
-        raise DownloadFailed(f"{url}: more than {REDIRECTS} redirects; check the base URL")
+        raise DownloadFailed(f"{shown(url)}: more than {REDIRECTS} redirects; check the base URL")
     if answer.status_code >= 500 or answer.status_code == 429:
         answer.close()
-        raise requests.ConnectionError(f"the server answered {answer.status_code}")
+        why = f"the server answered {answer.status_code}"
+        last = f"{shown(url)}: {why} in {ATTEMPTS} attempts: run again later, or check the base URL"
+        raise Passing(why, answer, DownloadFailed(last))
+    if answer.status_code == 407:
+        raise DownloadFailed(f"{shown(url)}: the proxy asks for a name and a password: give them in HTTPS_PROXY")
     return answer
+
+
+def retry_after(answer: requests.Response) -> float:
+    """The seconds that an answer asks to wait, as a number or as a date; 0 where it asks for none that makes sense."""
+    asked = answer.headers.get("Retry-After", "").strip()
+    try:
+        if asked.isdecimal():
+            seconds = float(asked)
+        else:
+            seconds = (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def version_of(answer: requests.Response) -> str:
+    """What tells a file's versions apart: its ETag, else when it was changed; empty where neither is said."""
+    return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+
+
+def shown(url: str) -> str:
+    """An address as a message shows it."""
+    return shortened(url, 120)
 
 
 def redirected(url: str, location: str) -> str:
@@ -83,29 +128,64 @@ def redirected(url: str, location: str) -> str:
     if not same and not (
         new.scheme == "https" and (host == old.hostname or (delivers is not None and host.endswith(delivers)))
     ):
-        raise DownloadFailed(f"{url} redirects to {new.scheme}://{new.netloc}: if you trust it, make it the base URL")
+        other = shortened(f"{new.scheme}://{new.netloc}", 80)
+        raise DownloadFailed(f"{shown(url)} redirects to {other}: if you trust it, make it the base URL")
     return target
 
 
 def with_retries(url: str, action: Callable[[], T]) -> T:
-    """Call the action until it succeeds, waiting 1, 2, 4, 8 seconds after failures of the line or the server."""
+    """
+    Call the action until it succeeds, waiting 1, 2, 4, 8 seconds after failures of the line or the server.
+
+    A server may ask for longer pauses. Raises DownloadFailed, at once for what no second attempt can change.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return action()
         except requests.RequestException as error:
+            if lasting := _lasting(url, error):
+                raise DownloadFailed(f"{shown(url)}: {lasting}") from None
+            at_last, pause = getattr(error, "at_last", None), getattr(error, "pause", 0.0)
             if attempt == ATTEMPTS:
-                raise DownloadFailed(
-                    f"{url} could not be fetched in {ATTEMPTS} attempts ({_cause(error)}): "
+                raise at_last or DownloadFailed(
+                    f"{shown(url)} could not be fetched in {ATTEMPTS} attempts ({_cause(error)}): "
                     f"check the network and the base URL"
                 ) from None
-            print(f"{url}: {_cause(error)}; attempt {attempt + 1} of {ATTEMPTS} follows", flush=True)
-            sleep(2 ** (attempt - 1))
+            pause = max(pause, 2 ** (attempt - 1))
+            print(
+                f"{shown(url)}: {_cause(error)}; attempt {attempt + 1} of {ATTEMPTS} follows in {pause:.0f} s",
+                flush=True,
+            )
+            sleep(pause)
     raise AssertionError("unreachable")
 
 
+def _lasting(url: str, error: requests.RequestException) -> str:
+    """What is wrong and what to do, for an error that the next attempt would meet again; empty for others."""
+    certificate = next((e for e in _causes(error) if isinstance(e, ssl.SSLCertVerificationError)), None)
+    if certificate:
+        return (
+            f"its certificate is not trusted ({shortened(certificate.verify_message, 60)}): if your company opens the "
+            f"line on its way, name the file of its authority in REQUESTS_CA_BUNDLE"
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy does not let it through ({_cause(error)}): check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+    if isinstance(error, ValueError):  # what requests calls an invalid URL, schema or proxy
+        return f"this is no address that can be asked ({_cause(error)}): check the base URL"
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it wraps, from the outside in: three libraries wrap each other's."""
+    yield error
+    inner = getattr(error, "reason", None)
+    if not isinstance(inner, BaseException):
+        inner = error.args[-1] if error.args and isinstance(error.args[-1], BaseException) else None
+    if isinstance(inner, BaseException):
+        yield from _causes(inner)
+
+
 def _cause(error: BaseException) -> str:
-    """The innermost cause of a network error, without the wrapping of three libraries."""
-    while error.args and isinstance(error.args[-1], BaseException):
-        error = error.args[-1]
-    reason = getattr(error, "reason", None)
-    return _cause(reason) if isinstance(reason, BaseException) else str(error) or type(error).__name__
+    """The innermost cause of a network error in a few words."""
+    *_, innermost = _causes(error)
+    return shortened(str(innermost) or type(innermost).__name__, 100)

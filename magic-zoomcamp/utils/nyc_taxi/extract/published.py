@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import date
 
-from nyc_taxi.catalog.origins import ORIGINS
+import requests
+
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract.http import NOT_THERE, request, with_retries
+from nyc_taxi.extract.http import ATTEMPTS, NOT_THERE, Passing, request, shown, version_of, with_retries
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext
 
@@ -19,7 +20,7 @@ class Published:
 
     url: str
     etag: str
-    """Empty when the origin names none: such a file is fetched every time."""
+    """Or, where the origin names none, when it was changed; empty without either: such a file is fetched every time."""
     bytes: int | None
 
 
@@ -30,26 +31,59 @@ def trip_file_url(run: RunContext) -> str:
 
 
 def find_published(run: RunContext) -> Published:
-    """Ask the origin with one HEAD request; NotPublished without such a file, DownloadFailed without an answer."""
+    """
+    Ask the origin with one HEAD request; NotPublished without such a file, DownloadFailed without an answer.
+
+    After a 403 for a month that the origin surely has, it asks again: so TLC's own answers who asks too often.
+    """
     url = trip_file_url(run)
-    with with_retries(url, lambda: request("HEAD", url)) as answer:
-        if answer.status_code in NOT_THERE:
-            raise NotPublished(not_published(run, url))
-        if answer.status_code != 200:
-            raise DownloadFailed(f"{url} answered {answer.status_code}: check the base URL")
+    with with_retries(url, lambda: request_file(run, "HEAD", url)) as answer:
         size = answer.headers.get("Content-Length")
         if size and int(size) > LARGEST_BYTES:
-            raise NotATripFile(f"{url} has {int(size):,} bytes, more than any trip file: check the base URL")
-        return Published(url, answer.headers.get("ETag", ""), int(size) if size else None)
+            raise NotATripFile(f"{shown(url)} has {int(size):,} bytes, more than any trip file: check the base URL")
+        return Published(url, version_of(answer), int(size) if size else None)
 
 
-def not_published(run: RunContext, url: str) -> str:
-    """The message for a trip file that is not there: what the origin has, and where to look."""
-    origin = run.origin
-    if origin.last:
-        others = [other.name for other in ORIGINS.values() if run.service.name in other.first and not other.last]
-        known = f"origin {origin.name} ends with {origin.last}, newer months are at {', '.join(others) or 'no other'}"
-    else:
-        usual = Month.of(date.today()).shift(-origin.late)
-        known = f"{origin.name.upper()} publishes about {origin.lateness} late; newest usual month is {usual}"
-    return f"{run.service.name} {run.month} is not published at {origin.name} ({url}): {known}"
+def request_file(run: RunContext, method: str, url: str, **headers: str) -> requests.Response:
+    """
+    The answer to a request for the run's trip file, if it is one: 200, 206 or 416.
+
+    Raises as `request` does, NotPublished for a file that is not there, DownloadFailed for another refusal.
+    """
+    answer = request(method, url, **headers)
+    if answer.status_code in (200, 206, 416):
+        return answer
+    answer.close()
+    if answer.status_code == 403 and _surely_published(run):
+        why = "the server answered 403, which may mean too many requests"
+        raise Passing(why, answer, NotPublished(_refused(run, url)))
+    if answer.status_code in NOT_THERE:
+        raise NotPublished(_not_published(run, url, answer.status_code))
+    raise DownloadFailed(f"{shown(url)} answered {answer.status_code}: check the base URL")
+
+
+def _surely_published(run: RunContext) -> bool:
+    """Whether the origin must have the month: run_context refuses those before its first and after its last."""
+    return run.origin.last is not None or run.month < _newest_usual(run)
+
+
+def _newest_usual(run: RunContext) -> Month:
+    return Month.of(date.today()).shift(-run.origin.late)
+
+
+def _refused(run: RunContext, url: str) -> str:
+    return (
+        f"{run.service.name} {run.month} cannot be had from {run.origin.name} ({shown(url)}): 403 in {ATTEMPTS} "
+        f"attempts, that is, too many requests or no such file; run again later, or check the address"
+    )
+
+
+def _not_published(run: RunContext, url: str, status: int) -> str:
+    """The message for a trip file that is not there: what the origin usually has, or where to look."""
+    missing = f"{run.service.name} {run.month} is not published at {run.origin.name} ({shown(url)})"
+    if _surely_published(run):
+        return f"{missing}: it answered {status}, though it should have this month; check the base URL"
+    return (
+        f"{missing}: {run.origin.name.upper()} publishes about {run.origin.lateness} late; "
+        f"newest usual month is {_newest_usual(run)}"
+    )
