@@ -140,11 +140,13 @@ def test_without_variables_but_a_month_it_is_a_yellow_run_of_the_csv_origin(offl
         ({"rules": ["has_passengers", "x"]}, "rule 'x' is not one of has_passengers, positive_distance (or none)"),
         (
             {"month": "2022-01"},
-            "yellow 2022-01 does not exist at origin dtc, which has 2019-01 to 2021-07: choose another month, or origin tlc",
+            "yellow 2022-01 does not exist at origin dtc, which has 2019-01 to 2021-07: choose another "
+            "month, or origin tlc",
         ),
         (
             {"month": "2018-12", "service": "green"},
-            "green 2018-12 does not exist at origin dtc, which has 2019-01 to 2021-07: choose another month, or origin tlc",
+            "green 2018-12 does not exist at origin dtc, which has 2019-01 to 2021-07: choose another "
+            "month, or origin tlc",
         ),
         (
             {"month": "2008-12", "origin": "tlc"},

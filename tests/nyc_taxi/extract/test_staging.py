@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate, trip_path
 from ops.wait import wait_until
 from tests.conftest import REAL_FILES, run_of, settings_for
+from tests.nyc_taxi.extract.bad_server import Answer, BadServer
 
 STAGE_ONE_MONTH = """
 import sys
@@ -166,6 +168,28 @@ def test_a_changed_file_is_staged_anew_and_the_older_one_stays_for_a_day(offline
     assert not Path(first.path).exists()
     assert not Path(second.path).exists()
     assert staged_names(run) == {"2020-10.json", Path(third.path).name}
+
+
+@pytest.mark.parametrize("version", ["", "ETag"])
+def test_the_same_bytes_are_not_staged_again_though_no_version_says_so(
+    version: str, offline: Settings, body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without an ETag, nothing but the checksum can tell; and a file may be published again as it was."""
+    first, again = ({version: f'"{number}"'} if version else {} for number in (1, 2))
+    changed = gzip.compress(gzip.decompress(body)[:-200].rpartition(b"\n")[0])
+    answers = [Answer(200, body, first), Answer(200, body, again), Answer(200, changed)]
+    with BadServer(answers, answers) as server:
+        run = run_of(replace(offline, base_urls={"dtc": server.url, "tlc": server.url}), "yellow", "2021-01", "dtc")
+        staged = stage(run)
+        made = Path(staged.path).stat().st_mtime_ns
+        capsys.readouterr()
+        assert stage(run) == replace(staged, etag=again.get("ETag", ""))
+        assert Path(staged.path).stat().st_mtime_ns == made
+        said = capsys.readouterr().out
+        assert said.endswith(" s, 5,000 rows are staged already: its bytes are the same\n")
+        told = f"{staged.url} has no ETag: only its checksum tells whether it changed, so it is fetched\n"
+        assert said.startswith(told) == (not version)
+        assert stage(run).rows_read < 5_000
 
 
 def test_cleaning_up_one_month_leaves_the_others_alone(offline: Settings, trips: TripServer) -> None:

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from nyc_taxi.errors import UnknownName
+from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.operate.freshness import month_is_new
 from nyc_taxi.run import is_forced
-from nyc_taxi.settings import Settings
+from nyc_taxi.settings import PostgresSettings, Settings
+from nyc_taxi.transform.rules import apply_rules
 
 from ops.ports import free_port
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
-from tests.conftest import sql
+from tests.conftest import run_of, sql
+from tests.nyc_taxi.extract.bad_server import Answer, BadServer
 from tests.nyc_taxi.load.loading import judged
 
 GREEN = {"service": "green", "month": "2020-10", "origin": "dtc"}
@@ -170,3 +174,24 @@ def test_a_bug_does_not_skip_a_month_in_silence(loaded: Settings, monkeypatch: p
     monkeypatch.setattr("nyc_taxi.operate.freshness.sums_agree", None)
     assert month_is_new(GREEN, loaded) is True
     assert said() == "Loading: nobody can tell whether it is new (TypeError: 'NoneType' object is not callable)"
+
+
+def test_without_an_etag_the_checksum_decides(
+    database: PostgresSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, other = (
+        generate("green", "2020-10", "dtc", rows, tmp_path / str(rows)).read_bytes() for rows in (500, 400)
+    )
+    with BadServer([Answer(200, content)] * 3 + [Answer(200, other)], [Answer(200, announced=-1)]) as server:
+        urls = {"dtc": server.url, "tlc": server.url}
+        settings = replace(
+            Settings.from_environment({}), postgres=database, base_urls=urls, staging_dir=tmp_path / "staging"
+        )
+        run = run_of(settings, "green", "2020-10", "dtc")
+        [file] = apply_rules(stage_trip_file(run), run.rules).files
+        replace_month(file, database)
+        for new in (False, False, True):
+            assert month_is_new(GREEN, settings) is new
+            line = capsys.readouterr().out.splitlines()[-1]
+            assert line.startswith("Loading: " if new else "Nothing new: ")
+            assert ("which has no ETag: its checksum is another" if new else "is unchanged (sha256 ") in line

@@ -83,7 +83,8 @@ def test_by_hand_one_look_fails_with_the_known_message(settings: Settings, trips
         wait_until_published(GREEN, settings)
     url = f"{trips.dtc_base_url}/green/green_tripdata_2020-10.csv.gz"
     assert str(failure.value) == (
-        f"green 2020-10 is not published at dtc ({url}): it answered 404, though it should have this month; check the base URL"
+        f"green 2020-10 is not published at dtc ({url}): it answered 404, though it should "
+        "have this month; check the base URL"
     )
     assert len(trips.requests) == 1
 

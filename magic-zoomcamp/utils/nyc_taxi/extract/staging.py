@@ -5,7 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -45,8 +45,7 @@ def stage_trip_file(run: RunContext) -> Manifest:
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / f"{run.month}.json"
         with FileLock(folder / f".{run.month}.lock"):
-            published = find_published(run)
-            staged = _already_staged(run, note, published) or _stage(run, published, folder, note)
+            staged = _current(run, find_published(run), folder, note)
     except OSError as error:
         raise StorageFull(
             f"{run}: cannot write to {folder} ({os.strerror(error.errno) if error.errno else error}): "
@@ -55,8 +54,9 @@ def stage_trip_file(run: RunContext) -> Manifest:
     return Manifest((staged,))
 
 
-def _already_staged(run: RunContext, note: Path, published: Published) -> StagedFile | None:
-    if not note.exists() or not published.etag:
+def _staged_before(run: RunContext, note: Path) -> StagedFile | None:
+    """What an earlier run staged, if it is still there and this run would stage it so; it may be out of date."""
+    if not note.exists():
         return None
     try:
         known = json.loads(note.read_text())
@@ -65,33 +65,40 @@ def _already_staged(run: RunContext, note: Path, published: Published) -> Staged
         staged = StagedFile.of_row(known["file"])
     except (ValueError, KeyError, TypeError):
         return None  # a note that a crash of the machine left unreadable is no note
-    same = (staged.url, staged.etag) == (published.url, published.etag)
-    if not same or not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
+    if not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
         return None
     if sum(staged.malformed.values()) > staged.rows_read * run.malformed_share:
         return None  # staged by a run that tolerated more: this one says what is wrong
-    os.utime(note)  # retention goes by when a month was last asked for
-    print(f"{staged.url} is unchanged (ETag {staged.etag}): {staged.rows_read:,} rows are staged already", flush=True)
     return staged
 
 
-def _stage(run: RunContext, published: Published, folder: Path, note: Path) -> StagedFile:
+def _current(run: RunContext, published: Published, folder: Path, note: Path) -> StagedFile:
+    """The staged file of what is published now: an earlier run's where its version says so, else its checksum."""
+    known = _staged_before(run, note)
+    if known and published.etag and (known.url, known.etag) == (published.url, published.etag):
+        os.utime(note)  # retention goes by when a month was last asked for
+        print(f"{known.url} is unchanged (ETag {known.etag}): {known.rows_read:,} rows are staged already", flush=True)
+        return known
+    if not published.etag:
+        print(f"{published.url} has no ETag: only its checksum tells whether it changed, so it is fetched", flush=True)
     started = time.monotonic()
     downloaded = download(run, published, folder / "downloads")
     fetched = time.monotonic()
     base = folder / f"{run.month}-{downloaded.sha256[:12]}-v{FORMAT}"
+    same = known is not None and known.sha256 == downloaded.sha256
     try:
-        staged = _Stager(run, downloaded, base).stage()
+        if known is not None and same:
+            staged = replace(known, url=published.url, etag=published.etag)
+        else:
+            staged = _Stager(run, downloaded, base).stage()
     finally:
         downloaded.path.unlink(missing_ok=True)
     with replacing(note, locked=True) as part:
         part.write_text(json.dumps({"format": FORMAT, "file": staged.to_row()}))
     _forget_old_versions(folder, run, base)
-    print(
-        f"{staged.url}: {staged.bytes / 1e6:,.1f} MB fetched in {fetched - started:.1f} s, "
-        f"{staged.rows_read:,} rows staged in {time.monotonic() - fetched:.1f} s",
-        flush=True,
-    )
+    size, seconds = f"{staged.bytes / 1e6:,.1f} MB", fetched - started
+    done = "are staged already: its bytes are the same" if same else f"staged in {time.monotonic() - fetched:.1f} s"
+    print(f"{staged.url}: {size} fetched in {seconds:.1f} s, {staged.rows_read:,} rows {done}", flush=True)
     return staged
 
 

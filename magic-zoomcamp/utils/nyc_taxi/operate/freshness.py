@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from nyc_taxi.extract.published import find_published
+from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.month import measure_month
@@ -16,8 +17,9 @@ def month_is_new(variables: Mapping[str, object], settings: Settings | None = No
     Whether the run's month must be loaded into Postgres; prints in one line why it must, or why it need not.
 
     False only if the last load was of the version (URL and ETag) that the origin publishes now, by the run's rules, and
-    Postgres still holds its rows and sums. Costs one HEAD request. Reads what run_context reads, and force. Nothing is
-    raised: a run that cannot tell goes on, and says itself what is wrong.
+    Postgres still holds its rows and sums. Costs one HEAD request; where the origin has no ETag, the trip file is
+    staged, and its checksum decides. Reads what run_context reads, and force. Nothing is raised: a run that cannot tell
+    goes on, and says itself what is wrong.
     """
     try:
         new, why = _judge(variables, settings)
@@ -35,9 +37,9 @@ def _judge(variables: Mapping[str, object], settings: Settings | None) -> tuple[
     last = _last_load(run, target)
     if last is None:
         return True, f"{run}, of which {target} has no load"
-    published = find_published(run)
-    if not published.etag or (last.url, last.etag) != (published.url, published.etag):
-        return True, f"{published.url} is another version than that of the last load"
+    new, version = _is_new(run, last)
+    if new:
+        return True, version
     if last.rules != run.rules:
         return True, f"{run}, which was last loaded by the rules {', '.join(last.rules) or 'none'}"
     rows, rejected, sums = measure_month(run.service, run.month, run.settings.postgres)
@@ -45,7 +47,20 @@ def _judge(variables: Mapping[str, object], settings: Settings | None) -> tuple[
         loaded = f"the {last.rows_accepted:,} and {last.rows_rejected:,} that were loaded, or other sums"
         return True, f"{run}, of which {target} has {rows:,} rows and {rejected:,} rejected ones, not {loaded}"
     held = f"{target} holds its {rows:,} rows"
-    return False, f"{published.url} is unchanged (ETag {published.etag}), and {held}; force loads it again"
+    return False, f"{last.url} is unchanged ({version}), and {held}; force loads it again"
+
+
+def _is_new(run: RunContext, last: audit.LastLoad) -> tuple[bool, str]:
+    """Whether the origin has another version than that of the last load, and why; of the same version, its name."""
+    published = find_published(run)
+    if (last.url, last.etag) != (published.url, published.etag):
+        return True, f"{published.url} is another version than that of the last load"
+    if published.etag:
+        return False, f"ETag {published.etag}"
+    [staged] = stage_trip_file(run).files
+    if staged.sha256 != last.sha256:
+        return True, f"{published.url}, which has no ETag: its checksum is another than that of the last load"
+    return False, f"sha256 {staged.sha256[:12]}"
 
 
 def _last_load(run: RunContext, target: str) -> audit.LastLoad | None:

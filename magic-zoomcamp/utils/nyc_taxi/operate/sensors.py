@@ -75,7 +75,9 @@ def _look_for_version(run: RunContext) -> None:
             f"{found.path} is of another version than {published.url} has now ({found.etag}, not {published.etag}): "
             f"run api_to_gcs for {run.service.name} {run.month}"
         )
-    print(f"{found.path} is of the version that {published.url} has now", flush=True)
+    known = f"is of the version that {published.url} has now"
+    unknown = f"is there; whether {published.url} has changed since cannot be told, for it has no ETag"
+    print(f"{found.path} {known if published.etag else unknown}", flush=True)
 
 
 def _wait(look: Callable[[], None], longest: timedelta, every: timedelta) -> None:

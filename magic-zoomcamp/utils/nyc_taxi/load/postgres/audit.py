@@ -85,6 +85,7 @@ class LastLoad:
 
     url: str
     etag: str
+    sha256: str
     rules: tuple[str, ...]
     rows_accepted: int
     rows_rejected: int
@@ -161,15 +162,15 @@ def last_load(cursor: Cursor, schema: str, target: str, service: Service, month:
     if not is_current(cursor, schema):
         return None
     cursor.execute(
-        f"SELECT url, etag, rules, rows_accepted, rows_rejected, sums FROM {schema}.{AUDIT_TABLE} WHERE status = %s "
-        f"AND target = %s AND service = %s AND file_month = %s ORDER BY load_id DESC LIMIT 1",
+        f"SELECT url, etag, sha256, rules, rows_accepted, rows_rejected, sums FROM {schema}.{AUDIT_TABLE} "
+        f"WHERE status = %s AND target = %s AND service = %s AND file_month = %s ORDER BY load_id DESC LIMIT 1",
         (LOADED, target, service.name, month.first_day),
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    url, etag, rules, rows_accepted, rows_rejected, sums = row
-    return LastLoad(url, etag, tuple(rules), rows_accepted, rows_rejected, sums)
+    url, etag, sha256, rules, rows_accepted, rows_rejected, sums = row
+    return LastLoad(url, etag, sha256, tuple(rules), rows_accepted, rows_rejected, sums)
 
 
 def _insert(cursor: Cursor, schema: str, values: Mapping[str, object]) -> None:
