@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nyc_taxi.load.google import storage_client
+from nyc_taxi.google import storage_client
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.run import RunContext, run_context
 from nyc_taxi.settings import GoogleSettings, PostgresSettings, Settings

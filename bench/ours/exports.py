@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.google import bigquery_client, bigquery_retry
 from nyc_taxi.load.bigquery.month import check_month, drop_staging, stage_month
 from nyc_taxi.load.bucket.days import replace_month as replace_days
 from nyc_taxi.load.bucket.month import find_month
 from nyc_taxi.load.bucket.month import replace_month as replace_object
-from nyc_taxi.load.google import bigquery_client, bigquery_retry
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.run import run_context
 from nyc_taxi.settings import Settings

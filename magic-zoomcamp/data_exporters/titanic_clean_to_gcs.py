@@ -4,7 +4,7 @@ from mage_ai.io.config import ConfigFileLoader
 from mage_ai.io.google_cloud_storage import GoogleCloudStorage
 from mage_ai.settings.repo import get_repo_path
 from nyc_taxi.course.passengers import CLEAN_FILE
-from nyc_taxi.load.google import bucket_of
+from nyc_taxi.google import bucket_of
 from nyc_taxi.settings import Settings
 from pandas import DataFrame
 

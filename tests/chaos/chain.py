@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from nyc_taxi.catalog.services import YELLOW
 from nyc_taxi.errors import CountsDisagree
 from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.google import bigquery_client, bucket_of
 from nyc_taxi.load.bigquery import month as bigquery
 from nyc_taxi.load.bucket import days, pair
 from nyc_taxi.load.bucket import month as bucket
-from nyc_taxi.load.google import bigquery_client, bucket_of
 from nyc_taxi.load.postgres import month as postgres
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from nyc_taxi.google import bigquery_client
 from nyc_taxi.load.bucket import days
 from nyc_taxi.load.bucket import month as bucket
-from nyc_taxi.load.google import bigquery_client
 from nyc_taxi.load.postgres import month as postgres
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings, PostgresSettings, Settings

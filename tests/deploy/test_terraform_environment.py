@@ -19,7 +19,7 @@ import psutil
 import pytest
 import requests
 from nyc_taxi.errors import TargetUnavailable
-from nyc_taxi.load.google import storage_client
+from nyc_taxi.google import storage_client
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import PostgresSettings, Settings
 

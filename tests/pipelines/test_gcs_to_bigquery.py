@@ -10,8 +10,8 @@ from mage_ai.io.bigquery import BigQuery
 from mage_ai.io.config import ConfigFileLoader
 from mage_ai.io.google_cloud_storage import GoogleCloudStorage
 from nyc_taxi.errors import CountsDisagree
+from nyc_taxi.google import bigquery_client, bucket_of
 from nyc_taxi.load.bucket import month as bucket
-from nyc_taxi.load.google import bigquery_client, bucket_of
 from nyc_taxi.manifest import Manifest
 from nyc_taxi.settings import GoogleSettings, Settings
 

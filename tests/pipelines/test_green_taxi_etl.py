@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from nyc_taxi.course.homework import MONTHS
-from nyc_taxi.load.google import bucket_of
+from nyc_taxi.google import bucket_of
 from nyc_taxi.settings import PostgresSettings, Settings
 
 from ops.commands import run

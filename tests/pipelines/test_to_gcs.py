@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from google.cloud.storage import Bucket
 from nyc_taxi.catalog.services import service_named
-from nyc_taxi.load.google import bigquery_client, bucket_of
+from nyc_taxi.google import bigquery_client, bucket_of
 from nyc_taxi.load.reconciliation import Held, measure_targets, reconciles, to_frame
 from nyc_taxi.months import Month
 from nyc_taxi.settings import Settings

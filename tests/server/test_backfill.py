@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 import pytest
-from nyc_taxi.load.google import storage_client
+from nyc_taxi.google import storage_client
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.locks import advisory_lock
 from nyc_taxi.months import Month, month_range

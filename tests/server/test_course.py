@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from google.cloud.storage import Blob
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
-from nyc_taxi.load.google import bigquery_client, storage_client
+from nyc_taxi.google import bigquery_client, storage_client
 from nyc_taxi.settings import GoogleSettings, Settings
 from websocket import WebSocket, create_connection
 

@@ -62,7 +62,7 @@ class Settings:
 
     postgres: PostgresSettings
     base_urls: Mapping[str, str]
-    """Per origin, the address that its file names are appended to."""
+    """Per origin, the address that its file names are appended to: https://, http:// or gs://."""
     staging_dir: Path
     reports_dir: Path
     google: GoogleSettings
@@ -88,6 +88,10 @@ class Settings:
             raise UnknownName(f"GCS_BUCKET {bucket!r} is no bucket's name: give it alone, without gs:// and slashes")
         if not DATASET.fullmatch(dataset):
             raise UnknownName(f"BIGQUERY_DATASET {dataset!r} is no data set's name: letters, digits and _ only")
+        base_urls = {origin.name: get(origin.mirror, origin.base_url) for origin in ORIGINS.values()}
+        for name, url in base_urls.items():
+            if url.startswith("gs://") and not BUCKET.fullmatch(url.removeprefix("gs://").partition("/")[0]):
+                raise UnknownName(f"{ORIGINS[name].mirror} {url!r} names no bucket: write it as gs://BUCKET/FOLDER")
         return cls(
             postgres=PostgresSettings(
                 host=get("POSTGRES_HOST", "127.0.0.1"),
@@ -97,7 +101,7 @@ class Settings:
                 user=get("POSTGRES_USER", "mage"),
                 password=get("POSTGRES_PASSWORD", ""),
             ),
-            base_urls={origin.name: get(origin.mirror, origin.base_url) for origin in ORIGINS.values()},
+            base_urls=base_urls,
             staging_dir=Path(get("STAGING_DIR", ".local/staging")).resolve(),
             reports_dir=Path(get("REPORTS_DIR", ".local/reports")).resolve(),
             google=GoogleSettings(

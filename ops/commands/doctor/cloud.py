@@ -2,7 +2,7 @@
 
 from google.cloud.bigquery import QueryJobConfig
 from nyc_taxi.errors import TaxiError
-from nyc_taxi.load.google import bigquery_client, bucket_of, google_errors
+from nyc_taxi.google import bigquery_client, bucket_of, google_errors
 from nyc_taxi.settings import GoogleSettings, Settings
 
 from ops.commands.doctor.finding import Check, NotNeeded, Settled, Wrong

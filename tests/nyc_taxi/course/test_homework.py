@@ -19,7 +19,7 @@ import pytest
 from nyc_taxi.course.homework import MONTHS, CleanTrips, clean, stage_months
 from nyc_taxi.course.homework_targets import check_days, check_table, replace_days, replace_table
 from nyc_taxi.errors import CountsDisagree, NotATripFile, StorageFull, TargetUnavailable
-from nyc_taxi.load.google import bucket_of
+from nyc_taxi.google import bucket_of
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import GoogleSettings, PostgresSettings, Settings
 

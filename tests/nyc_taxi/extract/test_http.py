@@ -76,6 +76,7 @@ def in_seconds(seconds: float) -> str:
         ("", 1, 1),
         ("Tue, 99 Foo 2021", 1, 1),
     ],
+    ids=["seconds", "none", "a day", "a date far off", "a date gone by", "a word", "negative", "empty", "no date"],
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_says_how_long_to_wait_within_bounds(

@@ -20,5 +20,5 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Months]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     """A second in the place of the minute for which a request is repeated."""
-    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 1.0)
+    monkeypatch.setattr("nyc_taxi.google.RETRY_SECONDS", 1.0)
     return 1.0

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, TargetUnavailable, UnknownName
+from nyc_taxi.google import bucket_of
 from nyc_taxi.load.bucket.month import find_month, replace_month
-from nyc_taxi.load.google import bucket_of
 from nyc_taxi.operate import sensors
 from nyc_taxi.operate.sensors import wait_until_in_lake, wait_until_published
 from nyc_taxi.run import longest_wait
@@ -189,7 +189,7 @@ def test_a_bucket_that_does_not_answer_or_a_foreign_object_ends_the_wait(
     blob.upload_from_string("no parquet")
     with pytest.raises(NotATripFile, match="is no Parquet file"):
         wait_until_in_lake(GREEN | {"wait_hours": 1}, with_lake, SOON)
-    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("nyc_taxi.google.RETRY_SECONDS", 0.1)
     silent = replace(with_lake.google, storage_emulator=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(TargetUnavailable, match="it does not answer"):
         wait_until_in_lake(GREEN | {"wait_hours": 1}, replace(with_lake, google=silent), SOON)

@@ -19,7 +19,7 @@ class Origin:
 
     name: str
     base_url: str
-    """What the names of its files are appended to."""
+    """What the names of its files are appended to: https://, http:// or, in a bucket, gs://."""
     mirror: str
     """The variable of the environment that names another address, laid out like it."""
     file: str

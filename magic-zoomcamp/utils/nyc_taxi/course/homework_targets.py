@@ -2,9 +2,9 @@
 
 from nyc_taxi.catalog.services import GREEN
 from nyc_taxi.course.homework import PICKUP, PICKUP_DATE, RULES, CleanTrips
+from nyc_taxi.google import bucket_of, google_errors
 from nyc_taxi.load.bucket.days import added_up, split_by_day
 from nyc_taxi.load.bucket.objects import listing, replace_set, scratch_folder
-from nyc_taxi.load.google import bucket_of, google_errors
 from nyc_taxi.load.postgres.binary_copy import copy_batches
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.locks import advisory_lock, with_lock_timeout

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from nyc_taxi.errors import NotATripFile
 from nyc_taxi.extract.http import CHUNK_BYTES, shown, version_of, with_retries
-from nyc_taxi.extract.published import LARGEST_BYTES, Published, request_file
+from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, request_file
 from nyc_taxi.run import RunContext
 
 LOG_EVERY_SECONDS = 5
@@ -44,7 +44,8 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
     path = folder / published.url.rsplit("/", 1)[-1]
     part = path.with_name(path.name + ".part")
     _forget_other_version(part, published)
-    with_retries(published.url, lambda: _fetch(run, published, part))
+    fetch = _fetch_object if published.url.startswith(GS) else _fetch
+    with_retries(published.url, lambda: fetch(run, published, part))
     size, sha256 = part.stat().st_size, _sha256(part)
     _check_end(run, part)
     os.replace(part, path)
@@ -54,7 +55,6 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
 
 def _fetch(run: RunContext, published: Published, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
-    most = LARGEST_BYTES if published.bytes is None else published.bytes
     if have and have == published.bytes:
         return
     # Without an ETag nothing says that the rest would be of the same file.
@@ -63,15 +63,32 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
         if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, have, published)):
             part.unlink()
             raise requests.ConnectionError("the server does not go on where the line broke; beginning anew")
-        resumed = answer.status_code == 206
-        with part.open("ab" if resumed else "wb") as out:
-            for chunk in _with_progress(answer, have if resumed else 0, published):
-                if out.tell() == 0:
-                    _check_start(run, published.url, chunk)
-                out.write(chunk)
-                if out.tell() > most:
-                    break  # judged below; the rest may be without end
-        _check_size(published, part)
+        _write(run, published, part, answer.iter_content(CHUNK_BYTES), answer.status_code == 206)
+
+
+def _fetch_object(run: RunContext, published: Published, part: Path) -> None:
+    # Imported where it is needed: Google's client takes a second to start.
+    from nyc_taxi.extract.bucket import crc32c_of, read_object
+
+    have = part.stat().st_size if part.exists() else 0
+    if have != published.bytes or not have:  # an empty object too makes a file, to be refused by name
+        chunks = read_object(published.url, published.etag, have, run.settings.google)
+        _write(run, published, part, chunks, have > 0)
+    if crc32c_of(part) != published.crc32c:
+        part.unlink()
+        raise requests.ConnectionError("what arrived has another checksum than the object; beginning anew")
+
+
+def _write(run: RunContext, published: Published, part: Path, chunks: Iterator[bytes], resumed: bool) -> None:
+    most = LARGEST_BYTES if published.bytes is None else published.bytes
+    with part.open("ab" if resumed else "wb") as out:
+        for chunk in _with_progress(chunks, out.tell(), published):
+            if out.tell() == 0:
+                _check_start(run, published.url, chunk)
+            out.write(chunk)
+            if out.tell() > most:
+                break  # judged below; the rest may be without end
+    _check_size(published, part)
 
 
 def _continues(answer: requests.Response, have: int, published: Published) -> bool:
@@ -80,13 +97,13 @@ def _continues(answer: requests.Response, have: int, published: Published) -> bo
     return same and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 
 
-def _with_progress(answer: requests.Response, have: int, published: Published) -> Iterator[bytes]:
-    """The answer's chunks, with a bar on a terminal and a line every few seconds in a log."""
+def _with_progress(chunks: Iterator[bytes], have: int, published: Published) -> Iterator[bytes]:
+    """The same chunks, with a bar on a terminal and a line every few seconds in a log."""
     name, total = published.url.rsplit("/", 1)[-1], published.bytes
     quiet = not sys.stdout.isatty()
     with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, file=sys.stdout, disable=quiet) as bar:
         said = monotonic()
-        for chunk in answer.iter_content(CHUNK_BYTES):
+        for chunk in chunks:
             yield chunk
             have += len(chunk)
             bar.update(len(chunk))

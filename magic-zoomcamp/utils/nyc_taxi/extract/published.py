@@ -10,6 +10,7 @@ from nyc_taxi.extract.http import ATTEMPTS, NOT_THERE, Passing, request, shown, 
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext
 
+GS = "gs://"
 LARGEST_BYTES = 4 << 30
 """A larger answer is no trip file: a month of fhvhv, the largest, has some 500 MB."""
 
@@ -20,8 +21,10 @@ class Published:
 
     url: str
     etag: str
-    """Or, where the origin names none, when it was changed; empty without either: such a file is fetched every time."""
+    """In a bucket its generation. Else when it was changed; empty where nobody says: it is always fetched then."""
     bytes: int | None
+    crc32c: str = ""
+    """In base64, of a file in a bucket; empty for others: no HTTP origin names one."""
 
 
 def trip_file_url(run: RunContext) -> str:
@@ -37,11 +40,28 @@ def find_published(run: RunContext) -> Published:
     After a 403 for a month that the origin surely has, it asks again: so TLC's own answers who asks too often.
     """
     url = trip_file_url(run)
+    if url.startswith(GS):
+        return _find_object(run, url)
     with with_retries(url, lambda: request_file(run, "HEAD", url)) as answer:
         size = answer.headers.get("Content-Length")
-        if size and int(size) > LARGEST_BYTES:
-            raise NotATripFile(f"{shown(url)} has {int(size):,} bytes, more than any trip file: check the base URL")
+        _check_size(url, int(size or 0))
         return Published(url, version_of(answer), int(size) if size else None)
+
+
+def _find_object(run: RunContext, url: str) -> Published:
+    # Imported where it is needed: Google's client takes a second to start.
+    from nyc_taxi.extract.bucket import find_object
+
+    found = find_object(url, run.settings.google)
+    if found is None:
+        raise NotPublished(_not_published(run, url, 404))
+    _check_size(url, found.bytes)
+    return Published(url, found.generation, found.bytes, found.crc32c)
+
+
+def _check_size(url: str, size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise NotATripFile(f"{shown(url)} has {size:,} bytes, more than any trip file: check the base URL")
 
 
 def request_file(run: RunContext, method: str, url: str, **headers: str) -> requests.Response:

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from nyc_taxi.catalog.origins import ORIGINS
 from nyc_taxi.errors import NotATripFile, StorageFull
 from nyc_taxi.extract.http import fetch_if_changed
+from nyc_taxi.extract.published import GS
 from nyc_taxi.files import replacing
 from nyc_taxi.settings import Settings
 
@@ -32,8 +34,10 @@ class Zone(NamedTuple):
 
 
 def zone_list_url(settings: Settings) -> str:
-    """The address of the list: folder `misc` beside the Parquet files' own."""
-    return f"{settings.base_urls['tlc'].rstrip('/').rsplit('/', 1)[0]}/misc/{LIST}"
+    """The address of the list: folder `misc` beside the Parquet files' own, or TLC's where those lie in a bucket."""
+    base = settings.base_urls["tlc"]
+    base = ORIGINS["tlc"].base_url if base.startswith(GS) else base
+    return f"{base.rstrip('/').rsplit('/', 1)[0]}/misc/{LIST}"
 
 
 def taxi_zones(settings: Settings) -> dict[int, Zone]:

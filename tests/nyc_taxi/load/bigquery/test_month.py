@@ -17,6 +17,7 @@ from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
 from nyc_taxi.catalog.services import GREEN, SERVICES, YELLOW, Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, TargetUnavailable
+from nyc_taxi.google import bigquery_client
 from nyc_taxi.load.bigquery.month import (
     StagedMonth,
     check_month,
@@ -28,7 +29,6 @@ from nyc_taxi.load.bigquery.month import (
 from nyc_taxi.load.bigquery.tables import ensure_table, table_of
 from nyc_taxi.load.bucket.month import find_month, replace_month
 from nyc_taxi.load.bucket.pair import month_object
-from nyc_taxi.load.google import bigquery_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
@@ -61,7 +61,7 @@ def google(google: GoogleSettings) -> GoogleSettings:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute of patience becomes two seconds."""
-    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 2.0)
+    monkeypatch.setattr("nyc_taxi.google.RETRY_SECONDS", 2.0)
     monkeypatch.setattr("nyc_taxi.load.bigquery.month.CLEAN_UP_SECONDS", 1.0)
     for module in ("month", "tables"):
         monkeypatch.setattr(f"nyc_taxi.load.bigquery.{module}.REQUEST_SECONDS", 1.0)

@@ -24,9 +24,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from google.cloud.storage import Bucket
 from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.google import storage_client
 from nyc_taxi.load.bucket.days import replace_month as replace_days
 from nyc_taxi.load.bucket.month import replace_month as replace_object
-from nyc_taxi.load.google import storage_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings, Settings

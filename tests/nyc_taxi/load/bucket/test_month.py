@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from nyc_taxi.catalog.services import SERVICES, YELLOW
 from nyc_taxi.errors import CountsDisagree, NotATripFile
+from nyc_taxi.google import storage_client
 from nyc_taxi.load.bucket.month import (
     check_month,
     find_month,
     measure_month,
     replace_month,
 )
-from nyc_taxi.load.google import storage_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings
 

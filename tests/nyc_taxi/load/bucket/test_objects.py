@@ -290,7 +290,7 @@ def test_an_object_that_another_run_wrote_since_it_was_listed_is_not_deleted(
 def test_cleaning_up_after_a_dead_line_is_tried_once(
     google: GoogleSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.load.google.RETRY_SECONDS", 1.0)
+    monkeypatch.setattr("nyc_taxi.google.RETRY_SECONDS", 1.0)
     news = files(tmp_path, **{f"d{number}": b"x" for number in range(40)})
     with Line(google.storage_emulator) as line:
         bucket = bucket_of(line.of(google))

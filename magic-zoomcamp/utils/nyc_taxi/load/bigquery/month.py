@@ -20,8 +20,8 @@ from google.cloud import bigquery
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile
+from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors, is_misplaced
 from nyc_taxi.load.bigquery.tables import FILE_MONTH, columns, ensure_table
-from nyc_taxi.load.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors, is_misplaced
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings

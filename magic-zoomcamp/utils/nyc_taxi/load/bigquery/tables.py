@@ -8,7 +8,7 @@ from google.cloud import bigquery
 from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import TargetUnavailable
-from nyc_taxi.load.google import REQUEST_SECONDS, bigquery_retry
+from nyc_taxi.google import REQUEST_SECONDS, bigquery_retry
 from nyc_taxi.settings import GoogleSettings
 
 TYPES = {SMALL: "INTEGER", WHOLE: "INTEGER", REAL: "FLOAT", TEXT: "STRING", TIME: "DATETIME"}

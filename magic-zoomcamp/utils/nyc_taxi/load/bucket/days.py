@@ -21,7 +21,6 @@ from nyc_taxi.errors import CountsDisagree, NotATripFile
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder
 from nyc_taxi.load.bucket.pair import described
 from nyc_taxi.load.bucket.parquet import Encoder, TripsWriter, free_unused
-from nyc_taxi.load.google import bucket_of, google_errors
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings

@@ -16,6 +16,7 @@ from google.cloud.storage import Blob, Bucket
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, NotPublished
+from nyc_taxi.google import REQUEST_SECONDS, bucket_of, google_errors, retry
 from nyc_taxi.load.bucket.objects import look_again, scratch_folder, tail
 from nyc_taxi.load.bucket.pair import look, month_object, pair_of, rejected_object, replace_pair
 from nyc_taxi.load.bucket.parquet import (
@@ -26,7 +27,6 @@ from nyc_taxi.load.bucket.parquet import (
     rejected_schema,
     to_schema,
 )
-from nyc_taxi.load.google import REQUEST_SECONDS, bucket_of, google_errors, retry
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings

@@ -18,8 +18,8 @@ from requests import RequestException
 
 from nyc_taxi.errors import CountsDisagree, TargetUnavailable
 from nyc_taxi.files import writing_to
+from nyc_taxi.google import REQUEST_SECONDS, retry
 from nyc_taxi.load.bucket.runs import is_dead, own_name
-from nyc_taxi.load.google import REQUEST_SECONDS, retry
 
 T = TypeVar("T")
 PARQUET = "application/vnd.apache.parquet"

@@ -5,8 +5,8 @@ from pathlib import Path
 from google.cloud.storage import Blob, Bucket
 
 from nyc_taxi.catalog.services import Service
+from nyc_taxi.google import REQUEST_SECONDS, retry
 from nyc_taxi.load.bucket.objects import NewObject, aside, copy_object, refuse_foreign, remove, until_ours, upload
-from nyc_taxi.load.google import REQUEST_SECONDS, retry
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 

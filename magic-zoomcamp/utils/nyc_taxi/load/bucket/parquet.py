@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.load.google import REQUEST_SECONDS, google_errors, retry, storage_client
+from nyc_taxi.google import REQUEST_SECONDS, google_errors, retry, storage_client
 from nyc_taxi.manifest import BATCH_ROWS
 from nyc_taxi.settings import GoogleSettings
 from nyc_taxi.transform.rules import REJECTED_COLUMNS

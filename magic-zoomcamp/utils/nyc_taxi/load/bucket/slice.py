@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, UnknownName
+from nyc_taxi.google import REQUEST_SECONDS, bucket_of, google_errors, retry
 from nyc_taxi.load.bucket.objects import NewObject, refuse_foreign, scratch_folder, upload
 from nyc_taxi.load.bucket.pair import described
 from nyc_taxi.load.bucket.parquet import TripsWriter
-from nyc_taxi.load.google import REQUEST_SECONDS, bucket_of, google_errors, retry
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings
 from nyc_taxi.transform.rules import accepted
