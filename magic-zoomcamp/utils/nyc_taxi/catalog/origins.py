@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import UnknownName, not_one_of
@@ -23,7 +23,11 @@ class Origin:
     mirror: str
     """The variable of the environment that names another address, laid out like it."""
     file: str
-    """The name of a file, with {service} and {month}; as it ends, it is read: one of PACKINGS."""
+    """
+    The name of a file, with {service} and {month}; as it ends, it is read: one of PACKINGS.
+
+    With {day} there is a file for each day. With {month.year} alone, or no date at all, a file holds more than a month.
+    """
     first: Mapping[str, Month]
     """Per service that it has, the first month."""
     last: Month | None = None
@@ -38,11 +42,11 @@ class Origin:
     def __post_init__(self) -> None:
         """Refuse with UnknownName, where the origin is declared, what no run could read."""
         try:
-            name = self._name("service", Month(2021, 1))
+            name = self._name("service", Month(2021, 1), date(2021, 1, 1))
         except (LookupError, AttributeError, ValueError, TypeError) as error:
             raise UnknownName(
                 f"origin {self.name}: file {self.file!r} cannot be filled in ({type(error).__name__}: {error}); "
-                f"it may have {{service}}, {{month}}, {{month.year}} and {{month.number:02d}}"
+                f"it may have {{service}}, {{month}}, {{month.year}}, {{month.number:02d}} and {{day}}"
             ) from None
         if not name.endswith(PACKINGS):
             raise UnknownName(
@@ -57,7 +61,7 @@ class Origin:
     @property
     def suffix(self) -> str:
         """How its files are packed: one of PACKINGS, without the dot."""
-        name = self._name("service", Month(2021, 1))
+        name = self._name("service", Month(2021, 1), date(2021, 1, 1))
         return next(packing for packing in PACKINGS if name.endswith(packing))[1:]
 
     @property
@@ -74,12 +78,19 @@ class Origin:
         first = self.first.get(service.name)
         return first is not None and month >= first and (self.last is None or month <= self.last)
 
-    def file_of(self, service: Service, month: Month) -> str:
-        """The name of the month's file below the base URL."""
-        return self._name(service.name, month)
+    @property
+    def holds_other_months(self) -> bool:
+        """Whether one file has the rows of several months: those of others are left out when a month is read."""
+        january, february = (self.files_of("service", Month(2021, number)) for number in (1, 2))
+        return january == february
 
-    def _name(self, service: str, month: Month) -> str:
-        return self.file.format(service=service, month=month)
+    def files_of(self, service: str, month: Month) -> list[str]:
+        """The names of the month's files below the base URL, by day; mostly one."""
+        days = (month.first_day + timedelta(n) for n in range((month.shift(1).first_day - month.first_day).days))
+        return list(dict.fromkeys(self._name(service, month, day) for day in days))
+
+    def _name(self, service: str, month: Month, day: date) -> str:
+        return self.file.format(service=service, month=month, day=day)
 
 
 ORIGINS = {

@@ -31,6 +31,13 @@ class Downloaded:
     path: Path
     bytes: int
     sha256: str
+    parts: "tuple[Downloaded, ...]" = ()
+    """Where the month has a file for each day: those files; then bytes is their sum, and sha256 that of theirs."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of each of its files, in their order."""
+        return [part.path for part in self.parts] or [self.path]
 
 
 def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
@@ -41,7 +48,21 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
     line fails after every retry or fewer bytes arrive than were announced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / published.url.rsplit("/", 1)[-1]
+    if not published.parts:
+        name = _name(published)
+        # Two months may be fetched at once, and their files may have the same name, in folders of their own.
+        return _download(run, published, folder / (name if str(run.month) in name else f"{run.month}-{name}"))
+    named = [(part, f"{run.month}-{number:02d}-{_name(part)}") for number, part in enumerate(published.parts, 1)]
+    parts = [_download(run, part, folder / name) for part, name in named]
+    sha256 = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    return Downloaded(published, folder, sum(part.bytes for part in parts), sha256, tuple(parts))
+
+
+def _name(published: Published) -> str:
+    return published.url.rsplit("/", 1)[-1]
+
+
+def _download(run: RunContext, published: Published, path: Path) -> Downloaded:
     part = path.with_name(path.name + ".part")
     _forget_other_version(part, published)
     fetch = _fetch_object if published.url.startswith(GS) else _fetch
@@ -99,7 +120,7 @@ def _continues(answer: requests.Response, have: int, published: Published) -> bo
 
 def _with_progress(chunks: Iterator[bytes], have: int, published: Published) -> Iterator[bytes]:
     """The same chunks, with a bar on a terminal and a line every few seconds in a log."""
-    name, total = published.url.rsplit("/", 1)[-1], published.bytes
+    name, total = _name(published), published.bytes
     quiet = not sys.stdout.isatty()
     with tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, file=sys.stdout, disable=quiet) as bar:
         said = monotonic()

@@ -1,7 +1,9 @@
 """What an origin says of a trip file before it is fetched."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
+from os.path import commonprefix
 
 import requests
 
@@ -25,23 +27,45 @@ class Published:
     bytes: int | None
     crc32c: str = ""
     """In base64, of a file in a bucket; empty for others: no HTTP origin names one."""
+    parts: "tuple[Published, ...]" = ()
+    """The files of a month that has one for each day; they stand for all of them then."""
 
 
 def trip_file_url(run: RunContext) -> str:
-    """The address of the run's trip file."""
+    """The address of the run's trip file; with a * where it is one of each day."""
+    return _one_address(trip_file_urls(run))
+
+
+def trip_file_urls(run: RunContext) -> list[str]:
+    """The address of each of the run's trip files."""
     base = run.settings.base_urls[run.origin.name].rstrip("/")
-    return f"{base}/{run.origin.file_of(run.service, run.month)}"
+    return [f"{base}/{name}" for name in run.origin.files_of(run.service.name, run.month)]
 
 
 def find_published(run: RunContext) -> Published:
     """
-    Ask the origin with one HEAD request; NotPublished without such a file, DownloadFailed without an answer.
+    Ask the origin with one HEAD request a file; NotPublished without one of them, DownloadFailed without an answer.
 
     After a 403 for a month that the origin surely has, it asks again: so TLC's own answers who asks too often.
     """
-    url = trip_file_url(run)
-    if url.startswith(GS):
-        return _find_object(run, url)
+    urls = trip_file_urls(run)
+    parts = [_find_object(run, url) if url.startswith(GS) else _find_file(run, url) for url in urls]
+    if len(parts) == 1:
+        return parts[0]
+    etags, sizes = [part.etag for part in parts], [part.bytes for part in parts]
+    etag = hashlib.sha256("\n".join(etags).encode()).hexdigest() if all(etags) else ""
+    size = None if None in sizes else sum(size or 0 for size in sizes)
+    return Published(_one_address(urls), etag, size, parts=tuple(parts))
+
+
+def _one_address(urls: list[str]) -> str:
+    if len(urls) == 1:
+        return urls[0]
+    begin, end = (commonprefix(texts) for texts in (urls, [url[::-1] for url in urls]))  # noqa: RUF071  of text
+    return f"{begin}*{end[::-1]}"
+
+
+def _find_file(run: RunContext, url: str) -> Published:
     with with_retries(url, lambda: request_file(run, "HEAD", url)) as answer:
         size = answer.headers.get("Content-Length")
         _check_size(url, int(size or 0))

@@ -67,7 +67,8 @@ def _staged_before(run: RunContext, note: Path) -> StagedFile | None:
         return None  # a note that a crash of the machine left unreadable is no note
     if not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
         return None
-    if sum(staged.malformed.values()) > staged.rows_read * run.malformed_share:
+    share = 1 if run.origin.holds_other_months else run.malformed_share  # there it is a share of the whole file
+    if sum(staged.malformed.values()) > staged.rows_read * share:
         return None  # staged by a run that tolerated more: this one says what is wrong
     return staged
 
@@ -92,7 +93,8 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
         else:
             staged = _Stager(run, downloaded, base).stage()
     finally:
-        downloaded.path.unlink(missing_ok=True)
+        for path in downloaded.paths:
+            path.unlink(missing_ok=True)
     with replacing(note, locked=True) as part:
         part.write_text(json.dumps({"format": FORMAT, "file": staged.to_row()}))
     _forget_old_versions(folder, run, base)
@@ -114,23 +116,25 @@ class _Stager:
 
     def __init__(self, run: RunContext, downloaded: Downloaded, base: Path) -> None:
         self.run, self.downloaded, self.base = run, downloaded, base
-        self.rows = self.in_month = 0
+        self.rows = self.in_month = self.elsewhere = 0
+        self.columns: set[str] = set()
+        self.dropped: dict[str, None] = {}
+        """In the order in which they were found."""
         self.malformed: list[Malformed] = []
         """Held in memory: they are few, or the file is refused."""
         self.reasons: Counter[str] = Counter()
 
     @cached_property
     def tolerated(self) -> int:
-        """Malformed rows that a file of this size may have; counted only once one is found."""
-        return int(count_rows(self.downloaded.path) * self.run.malformed_share)
+        """Malformed rows that files of this size may have; counted only once one is found."""
+        return int(sum(map(count_rows, self.downloaded.paths)) * self.run.malformed_share)
 
     def stage(self) -> StagedFile:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
-        columns, pieces = open_trip_file(self.downloaded.path, self.run.service, self.run.origin)
         path, malformed = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
         with replacing(path, locked=True) as part:
             with pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
-                for table in _groups(self._counted(pieces)):
+                for table in _groups(self._counted(self._pieces())):
                     trips.write_table(table, row_group_size=ROW_GROUP)
             self._check()
             if self.malformed:
@@ -148,11 +152,19 @@ class _Stager:
             sha256=self.downloaded.sha256,
             path=str(path),
             malformed_path=str(malformed) if self.malformed else "",
-            columns=tuple(name for name in self.run.service.schema.names if name in columns.present),
-            columns_dropped=columns.dropped,
+            columns=tuple(name for name in self.run.service.schema.names if name in self.columns),
+            columns_dropped=tuple(self.dropped),
             rows_read=self.rows + self.reasons.total(),
             malformed=dict(self.reasons),
         )
+
+    def _pieces(self) -> Iterator[Conformed]:
+        """Of one file after another: only one is open at a time."""
+        for path in self.downloaded.paths:
+            columns, pieces = open_trip_file(path, self.run.service, self.run.origin)
+            self.columns.update(columns.present)
+            self.dropped.update(dict.fromkeys(columns.dropped))
+            yield from pieces
 
     def _counted(self, pieces: Iterable[Conformed]) -> Iterator[pa.Table]:
         start, end = self.run.month.bounds()
@@ -162,8 +174,10 @@ class _Stager:
             pickups = piece.table[self.run.service.pickup]
             inside = pc.and_(pc.greater_equal(pickups, start), pc.less(pickups, end))
             self.in_month += pc.sum(inside).as_py() or 0
-            self.rows += len(piece.table)
-            yield piece.table
+            table = piece.table.filter(inside) if self.run.origin.holds_other_months else piece.table
+            self.rows += len(table)
+            self.elsewhere += len(piece.table) - len(table)
+            yield table
 
     def _keep_malformed(self, rows: list[Malformed]) -> None:
         self.malformed += rows
@@ -181,6 +195,8 @@ class _Stager:
 
     def _check(self) -> None:
         name = f"{self.downloaded.published.url} of {self.run}"
+        if self.elsewhere:
+            print(f"{name}: {self.elsewhere:,} rows of other months, or without a time, are left out", flush=True)
         if not self.rows:
             raise NotATripFile(f"{name} has no rows: an empty month is never loaded over a full one")
         if self.in_month * 2 < self.rows:

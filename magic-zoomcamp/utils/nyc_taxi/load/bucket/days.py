@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile
+from nyc_taxi.google import bucket_of, google_errors
 from nyc_taxi.load.bucket.objects import NewObject, listing, replace_set, scratch_folder
 from nyc_taxi.load.bucket.pair import described
 from nyc_taxi.load.bucket.parquet import Encoder, TripsWriter, free_unused
