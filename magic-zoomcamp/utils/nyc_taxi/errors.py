@@ -19,7 +19,7 @@ def not_one_of(what: str, name: str, known: Iterable[str], more: str = "") -> st
 
 def some_of(names: Sequence[str], most: int = 3) -> str:
     """The first few of the names, each cut where it is long, and how many more there are."""
-    shown = ", ".join(shortened(name, 40) for name in names[:most])
+    shown = ", ".join(shortened(name, 30) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 

@@ -366,7 +366,7 @@ def test_an_unknown_column_is_named_with_what_to_do(tmp_path: Path) -> None:
         read(csv_of(tmp_path, [GOOD + ",1,2"], header=",".join([*HEADER, "Robot_Fee", "Moon"])), YELLOW)
     assert str(refused.value) == (
         "yellow_tripdata_2021-01.csv.gz: column 'Robot_Fee', 'Moon' is not known for yellow. If its publisher added "
-        "it, add it to services.py (columns, renames or dropped); otherwise this is another service's file"
+        "it, add it to services.py (columns, renames, dropped); otherwise this is another service's file"
     )
     with pytest.raises(UnknownColumn, match="column 'Robot_Fee' is not known for yellow"):
         read(parquet_of(tmp_path, {"Robot_Fee": pa.array([1.0])}), YELLOW)
@@ -524,7 +524,7 @@ def test_the_tolerated_share_can_be_set(share: object, rows: int | None, trips: 
     if rows:
         assert staged_rows(trips, tmp_path, lines, share) == rows
         # Staged by a run that tolerated it: one that does not is told, and finds nothing staged.
-        with pytest.raises(TooManyMalformed, match=r"Look at the file, or set malformed_share$"):
+        with pytest.raises(TooManyMalformed, match=r"Check it, or set malformed_share$"):
             staged_rows(trips, tmp_path, lines)
     else:
         with pytest.raises(TooManyMalformed, match=f"more than {share} of the file"):

@@ -66,7 +66,7 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     if unknown:
         raise UnknownColumn(
             f"{file}: column {some_of([*map(repr, unknown)])} is not known for {service.name}. If its publisher added "
-            f"it, add it to services.py (columns, renames or dropped); otherwise this is another service's file"
+            f"it, add it to services.py (columns, renames, dropped); otherwise this is another service's file"
         )
     columns = Columns(
         canonical=tuple(known.get(key) for key in trimmed),
@@ -74,7 +74,7 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     )
     twice = [name for name, times in Counter(columns.present).items() if times > 1]
     if twice:
-        raise NotATripFile(f"{file}: column {', '.join(twice)} is there twice; which one counts cannot be told")
+        raise NotATripFile(f"{file}: column {some_of(twice)} is there twice; which one counts cannot be told")
     if service.pickup not in columns.present:
         found = f"its columns are {some_of(names)}" if names else "it is empty"
         raise NotATripFile(f"{file} is no {service.name} file: it has no column {service.pickup}; {found}")

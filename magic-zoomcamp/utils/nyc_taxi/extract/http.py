@@ -116,7 +116,7 @@ def version_of(answer: requests.Response) -> str:
 
 def shown(url: str) -> str:
     """An address as a message shows it."""
-    return shortened(url, 120)
+    return shortened(url, 110)
 
 
 def redirected(url: str, location: str) -> str:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed, shortened
 from nyc_taxi.extract.conform import Conformed, Malformed
 from nyc_taxi.extract.download import Downloaded, download
+from nyc_taxi.extract.http import shown
 from nyc_taxi.extract.published import Published, find_published
 from nyc_taxi.extract.readers import count_rows, open_trip_file
 from nyc_taxi.files import replacing
@@ -48,7 +49,7 @@ def stage_trip_file(run: RunContext) -> Manifest:
             staged = _current(run, find_published(run), folder, note)
     except OSError as error:
         raise StorageFull(
-            f"{run}: cannot write to {folder} ({os.strerror(error.errno) if error.errno else error}): "
+            f"{run}: cannot write to {shown(str(folder))} ({os.strerror(error.errno) if error.errno else error}): "
             f"make room there or set STAGING_DIR"
         ) from None
     return Manifest((staged,))
@@ -81,7 +82,10 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
         print(f"{known.url} is unchanged (ETag {known.etag}): {known.rows_read:,} rows are staged already", flush=True)
         return known
     if not published.etag:
-        print(f"{published.url} has no ETag: only its checksum tells whether it changed, so it is fetched", flush=True)
+        print(
+            f"{shown(published.url)} has no ETag: only its checksum tells whether it changed, so it is fetched",
+            flush=True,
+        )
     started = time.monotonic()
     downloaded = download(run, published, folder / "downloads")
     fetched = time.monotonic()
@@ -183,18 +187,18 @@ class _Stager:
         self.malformed += rows
         self.reasons.update(row.reason for row in rows)
         if self.reasons.total() > self.tolerated:
-            first = shortened(self.malformed[0].text, 60)
+            first = shortened(self.malformed[0].text, 30)
             raise TooManyMalformed(
                 f"{self.downloaded.path.name} of {self.run}: at least {self.reasons.total():,} rows cannot be parsed, "
                 f"more than {self.run.malformed_share:.3g} of the file ({self._reasons()}); the first: {first!r}. "
-                f"Look at the file, or set malformed_share"
+                f"Check it, or set malformed_share"
             )
 
     def _reasons(self) -> str:
-        return ", ".join(f"{count:,} x {reason}" for reason, count in self.reasons.most_common(3))
+        return ", ".join(f"{count:,} x {reason}" for reason, count in self.reasons.most_common(2))
 
     def _check(self) -> None:
-        name = f"{self.downloaded.published.url} of {self.run}"
+        name = f"{shown(self.downloaded.published.url)} of {self.run}"
         if self.elsewhere:
             print(f"{name}: {self.elsewhere:,} rows of other months, or without a time, are left out", flush=True)
         if not self.rows:

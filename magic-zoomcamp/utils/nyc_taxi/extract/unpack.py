@@ -89,14 +89,14 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             yield file
 
 
-def _only_member(archive: ZipFile, name: str) -> ZipInfo:
+def _only_member(archive: ZipFile, file: str) -> ZipInfo:
     # A Mac adds a folder of its own to every zip.
     members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
     if len(members) != 1:
         held = f"{len(members)} files ({some_of([info.filename for info in members])})" if members else "no file"
-        raise NotATripFile(f"{name} holds {held}: a zip of one CSV file can be read, others must be unpacked first")
+        raise NotATripFile(f"{file} holds {held}: a zip of one CSV file can be read, others must be unpacked first")
     if members[0].flag_bits & 1:
-        raise NotATripFile(f"{name} is encrypted: publish it without a password")
+        raise NotATripFile(f"{file} is encrypted: publish it without a password")
     return members[0]
 
 

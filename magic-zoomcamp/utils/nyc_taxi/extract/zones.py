@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from nyc_taxi.catalog.origins import ORIGINS
 from nyc_taxi.errors import NotATripFile, StorageFull
-from nyc_taxi.extract.http import fetch_if_changed
+from nyc_taxi.extract.http import fetch_if_changed, shown
 from nyc_taxi.extract.published import GS
 from nyc_taxi.files import replacing
 from nyc_taxi.settings import Settings
@@ -59,7 +59,7 @@ def taxi_zones(settings: Settings) -> dict[int, Zone]:
                 _keep(folder, url, *fetched)
     except OSError as error:
         raise StorageFull(
-            f"{url}: cannot write to {folder} ({os.strerror(error.errno) if error.errno else error}): "
+            f"{LIST}: cannot write to {shown(str(folder))} ({os.strerror(error.errno) if error.errno else error}): "
             f"make room there or set STAGING_DIR"
         ) from None
     return zones
@@ -70,9 +70,9 @@ def _parse_zones(content: bytes, url: str) -> dict[int, Zone]:
     lines = content.decode("utf-8-sig", "replace").splitlines()
     rows = list(csv.reader(lines))
     if not rows or rows[0] != COLUMNS:
-        begins = lines[0][:60] if lines else ""
+        begins = lines[0][:30] if lines else ""
         raise NotATripFile(
-            f"{url} is no list of taxi zones: it starts with {begins!r}, not with {','.join(COLUMNS)}. "
+            f"{shown(url)} is no list of taxi zones: it starts with {begins!r}, not with {','.join(COLUMNS)}. "
             f"Open the address in a browser; check TLC_PARQUET_BASE_URL"
         )
     zones: dict[int, Zone] = {}
@@ -81,11 +81,11 @@ def _parse_zones(content: bytes, url: str) -> dict[int, Zone]:
             continue
         if len(row) != len(COLUMNS) or not row[0].isdecimal() or int(row[0]) in zones:
             raise NotATripFile(
-                f"{url}, line {number}: {lines[number - 1][:60]!r} is no taxi zone of its own; run again"
+                f"{shown(url)}, line {number}: {lines[number - 1][:60]!r} is no taxi zone of its own; run again"
             )
         zones[int(row[0])] = Zone(row[1].strip(), row[2].strip())
     if not zones:
-        raise NotATripFile(f"{url} has no zone: run again later, or check TLC_PARQUET_BASE_URL")
+        raise NotATripFile(f"{shown(url)} has no zone: run again later, or check TLC_PARQUET_BASE_URL")
     return zones
 
 
