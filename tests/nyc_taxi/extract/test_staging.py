@@ -86,7 +86,7 @@ def test_a_staged_file_has_all_rows_in_canonical_columns_and_its_numbers(
     assert set(table.column_names) - set(file.columns) == {
         name for name in table.column_names if table[name].null_count == 4_000 and name not in file.columns
     }
-    assert staged_names(run) == {f"{month}.json", f"{month}-{file.sha256[:12]}-v1.parquet"}
+    assert staged_names(run) == {f"{month}.json", f"{month}-{file.sha256[:12]}-v{staging.FORMAT}.parquet"}
     assert list((folder_of(run) / "downloads").iterdir()) == []
 
 
@@ -215,7 +215,7 @@ def test_a_staged_file_that_was_deleted_is_made_anew(offline: Settings, trips: T
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": 1}', '{"format": 1, "file": {"a": 1}}', '{"format": 0, "file": {}}']
+    "content", ["", "{", "[]", '{"format": 2}', '{"format": 2, "file": {"a": 1}}', '{"format": 0, "file": {}}']
 )
 def test_a_note_that_cannot_be_read_is_no_note(content: str, offline: Settings, trips: TripServer) -> None:
     generate("green", "2020-10", "dtc", 500, trips.folder)
@@ -230,10 +230,10 @@ def test_another_format_is_staged_anew(offline: Settings, trips: TripServer, mon
     generate("green", "2020-10", "dtc", 500, trips.folder)
     run = run_of(offline, "green", "2020-10", "dtc")
     first = stage(run)
-    monkeypatch.setattr(staging, "FORMAT", 2)
+    monkeypatch.setattr(staging, "FORMAT", 99)
     second = stage(run)
-    assert (Path(first.path).exists(), second.path.endswith("-v2.parquet")) == (True, True)
-    assert json.loads((folder_of(run) / "2020-10.json").read_text())["format"] == 2
+    assert (Path(first.path).exists(), second.path.endswith("-v99.parquet")) == (True, True)
+    assert json.loads((folder_of(run) / "2020-10.json").read_text())["format"] == 99
 
 
 def test_threads_that_stage_the_same_month_at_once_fetch_it_once(offline: Settings, trips: TripServer) -> None:

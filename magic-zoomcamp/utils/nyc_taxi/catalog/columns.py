@@ -15,6 +15,9 @@ Codes: TypeAlias = Mapping[int | str, str]
 """The meaning of each code, as `{1: "card"}` or `{"HV0002": "Juno"}`."""
 
 UNITS = ("miles", "kilometres", "seconds", "USD", "passengers")
+LICENCE, FLAG = "licence", "flag"
+FORMS = (LICENCE, FLAG)
+"""What a text can be: a licence number, kept in capitals and without padding or words behind it; or Y and N."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,14 @@ class Column:
     unit: str | None = None
     """One of UNITS; None for what is no quantity."""
     codes: Codes = field(default_factory=dict)
+    form: str | None = None
+    """One of FORMS; None for other text, which is only trimmed."""
 
     def __post_init__(self) -> None:
-        """Raise UnknownName for a unit that is not in UNITS: reports and charts look for these words."""
-        if self.unit not in (None, *UNITS):
-            raise UnknownName(not_one_of(f"column {self.name}: unit", str(self.unit), UNITS))
+        """Raise UnknownName for a unit that is not in UNITS, or a form that is not in FORMS."""
+        for what, name, known in (("unit", self.unit, UNITS), ("form", self.form, FORMS)):
+            if name not in (None, *known):
+                raise UnknownName(not_one_of(f"column {self.name}: {what}", str(name), known))
 
     @property
     def full_description(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE, Codes, Column
+from nyc_taxi.catalog.columns import FLAG, LICENCE, REAL, SMALL, TEXT, TIME, WHOLE, Codes, Column
 from nyc_taxi.errors import UnknownName, not_one_of
 
 VENDORS: Codes = {1: "Creative Mobile", 2: "Curb (VeriFone)", 3: "DDS", 6: "Myle", 7: "Helix"}
@@ -87,7 +87,7 @@ def _metered(prefix: str, *more: Column) -> tuple[Column, ...]:
         Column("passenger_count", WHOLE, "entered by the driver", unit="passengers"),
         Column("trip_distance", REAL, "by the taximeter", unit="miles"),
         Column("RatecodeID", WHOLE, codes=RATES),
-        Column("store_and_fwd_flag", TEXT, "Y when the record was held in the vehicle before it was sent"),
+        Column("store_and_fwd_flag", TEXT, "Y when the record was held in the vehicle before it was sent", form=FLAG),
         Column("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
         Column("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
         Column("payment_type", WHOLE, codes=PAYMENTS),
@@ -168,13 +168,13 @@ FHV = Service(
     name="fhv",
     table="fhv_trip_data",
     columns=(
-        Column("dispatching_base_num", TEXT, "licence of the base that sent the car"),
+        Column("dispatching_base_num", TEXT, "licence of the base that sent the car", form=LICENCE),
         Column("pickup_datetime", TIME, "pickup, NYC wall clock"),
         Column("dropoff_datetime", TIME, "drop-off, NYC wall clock"),
         Column("PULocationID", SMALL, "taxi zone of the pickup, 1 to 265"),
         Column("DOLocationID", SMALL, "taxi zone of the drop-off, 1 to 265"),
         Column("SR_Flag", TEXT, "1 for a trip of a shared-ride chain; other values occur"),
-        Column("Affiliated_base_number", TEXT, "licence of the base the car is affiliated with"),
+        Column("Affiliated_base_number", TEXT, "licence of the base the car is affiliated with", form=LICENCE),
     ),
     pickup="pickup_datetime",
     rules=(),
@@ -185,9 +185,9 @@ FHVHV = Service(
     name="fhvhv",
     table="fhvhv_trip_data",
     columns=(
-        Column("hvfhs_license_num", TEXT, codes=LICENCES),
-        Column("dispatching_base_num", TEXT, "licence of the base that sent the car"),
-        Column("originating_base_num", TEXT, "licence of the base that took the request"),
+        Column("hvfhs_license_num", TEXT, codes=LICENCES, form=LICENCE),
+        Column("dispatching_base_num", TEXT, "licence of the base that sent the car", form=LICENCE),
+        Column("originating_base_num", TEXT, "licence of the base that took the request", form=LICENCE),
         Column("request_datetime", TIME, "request, NYC wall clock"),
         Column("on_scene_datetime", TIME, "driver arrived (accessible vehicles), NYC wall clock"),
         Column("pickup_datetime", TIME, "pickup, NYC wall clock"),
@@ -204,13 +204,13 @@ FHVHV = Service(
         Column("airport_fee", REAL, unit="USD"),
         Column("tips", REAL, unit="USD"),
         Column("driver_pay", REAL, "without tolls, tips and taxes", unit="USD"),
-        Column("shared_request_flag", TEXT, "Y when a shared ride was asked for"),
-        Column("shared_match_flag", TEXT, "Y when the ride was shared"),
-        Column("access_a_ride_flag", TEXT, "Y for the MTA's Access-A-Ride; a blank occurs"),
-        Column("wav_request_flag", TEXT, "Y when a wheelchair-accessible vehicle was asked for"),
-        Column("wav_match_flag", TEXT, "Y when the vehicle was wheelchair-accessible"),
+        Column("shared_request_flag", TEXT, "Y when a shared ride was asked for", form=FLAG),
+        Column("shared_match_flag", TEXT, "Y when the ride was shared", form=FLAG),
+        Column("access_a_ride_flag", TEXT, "Y for the MTA's Access-A-Ride", form=FLAG),
+        Column("wav_request_flag", TEXT, "Y when a wheelchair-accessible vehicle was asked for", form=FLAG),
+        Column("wav_match_flag", TEXT, "Y when the vehicle was wheelchair-accessible", form=FLAG),
         Column("SR_Flag", TEXT, "shared ride, CSV origin only"),
-        Column("Affiliated_base_number", TEXT, "affiliated base, CSV origin from 2021-06"),
+        Column("Affiliated_base_number", TEXT, "affiliated base, CSV origin from 2021-06", form=LICENCE),
         Column("cbd_congestion_fee", REAL, "MTA congestion zone, since 2025-01", unit="USD"),
     ),
     pickup="pickup_datetime",

@@ -1,20 +1,22 @@
 """Columns and values of every era to the canonical ones: pure functions on Arrow data."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from nyc_taxi.catalog.columns import REAL, TEXT, WHOLE
+from nyc_taxi.catalog.columns import TEXT, Column
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import NotATripFile, UnknownColumn, some_of
+from nyc_taxi.extract.values import SOURCE_TYPES, cast, is_empty, is_readable, plain
 
-EXACT = 2**53
-"""From here on, a 64-bit float no longer tells neighbouring integers apart."""
-NULLS = ["", "NaN", "nan", "NULL", "null"]
+Bools: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Conformed:
     table: pa.Table
     """Canonical columns."""
     malformed: list[Malformed] = field(default_factory=list)
+    blank: int = 0
+    """Rows without any value, which are no trips: neither here nor malformed."""
+
+
+class UnreadableType(Exception):
+    """A column of a type that is not read as its canonical one; the message says which is."""
 
 
 @dataclass(frozen=True)
@@ -87,85 +95,93 @@ def to_canonical(
     """
     Cast a table whose columns have canonical names to the canonical schema.
 
+    Rows that do not fit are set aside with the first column that does not, rows without any value are left out.
+    Raises UnreadableType for a column whose type no era had, and ArrowInvalid when a row does not fit and `where` does
+    not say which it is.
+
     Args:
         source: any subset of the service's columns, in any type that an era used.
         service: whose schema to cast to.
-        where: number in the file and text of a row of the source; needed if values may not fit.
+        where: number in the file and text of a row of the source.
     """
     arrays: list[pa.Array | pa.ChunkedArray] = []
     unfit: dict[int, str] = {}
-    for name, kind in zip(service.schema.names, service.schema.types, strict=True):
-        if name not in source.column_names:
-            arrays.append(pa.nulls(len(source), kind))
+    for column in service.columns:
+        if column.name not in source.column_names:
+            arrays.append(pa.nulls(len(source), column.type))
             continue
+        spellings = service.spellings.get(column.name)
+        values = _readable(source[column.name], column)
         try:
-            arrays.append(cast(source[name], kind, service.spellings.get(name)))
-        except pa.ArrowNotImplementedError:
-            raise pa.ArrowNotImplementedError(
-                f"column {name} of type {source[name].type} cannot be read as {kind}"
-            ) from None
+            arrays.append(cast(values, column, spellings))
         except pa.ArrowInvalid:
-            fits = _fits(source[name].combine_chunks(), kind, service.spellings.get(name))
-            unfit |= {row: name for row in np.flatnonzero(~fits).tolist() if row not in unfit}
-            arrays.append(cast(pc.if_else(pa.array(fits), source[name], None), kind, service.spellings.get(name)))
+            if where is None:
+                raise
+            fits = _fits(values.combine_chunks(), column, spellings)
+            for row in np.flatnonzero(~fits).tolist():
+                unfit.setdefault(row, _reason(values[row], column))
+            arrays.append(cast(pc.if_else(pa.array(fits), values, None), column, spellings))
     table = pa.table(arrays, schema=service.schema)
-    if not unfit or where is None:
+    keep = _has_value(table, unfit)
+    malformed = [Malformed(*where(row), reason) for row, reason in sorted(unfit.items())] if where else []
+    if keep is None:
         return Conformed(table)
-    keep = np.ones(len(table), bool)
+    kept = table.filter(pa.array(keep))
+    return Conformed(kept, malformed, len(table) - len(kept) - len(malformed))
+
+
+def _readable(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    values = plain(values)
+    if is_readable(values.type, column.type):
+        return values
+    if is_empty(values):
+        return pa.chunked_array([pa.nulls(len(values), column.type)])
+    raise UnreadableType(
+        f"column {column.name} of type {str(values.type)[:60]} cannot be read as {column.type}: write it as one of "
+        f"{SOURCE_TYPES[column.type][0]}"
+    )
+
+
+def _reason(value: pa.Scalar, column: Column) -> str:
+    has_nul = value.type == TEXT and b"\0" in value.as_buffer().to_pybytes()
+    return "malformed: NUL character" if has_nul else f"malformed: {column.name}"
+
+
+def _has_value(table: pa.Table, unfit: Collection[int]) -> Bools | None:
+    """Per row, whether it is kept, being neither unfit nor without any value; None if all are."""
+    if not unfit and not all(column.null_count for column in table.columns):
+        return None
+    keep = np.zeros(len(table), bool)
+    for column in table.columns:
+        if column.null_count < len(column):
+            keep |= column.is_valid().to_numpy()
     keep[list(unfit)] = False
-    malformed = [Malformed(*where(row), f"malformed: {name}") for row, name in sorted(unfit.items())]
-    return Conformed(table.filter(pa.array(keep)), malformed)
+    return keep
 
 
-def _fits(
-    values: pa.Array, kind: pa.DataType, spellings: Mapping[str, int] | None
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _fits(values: pa.Array, column: Column, spellings: Mapping[str, int] | None) -> Bools:
     """Whether each value can be cast, found by halving."""
     try:
-        cast(values, kind, spellings)
+        cast(values, column, spellings)
         return np.ones(len(values), bool)
     except pa.ArrowInvalid:
         if len(values) == 1:
             return np.zeros(1, bool)
         half = len(values) // 2
-        return np.concatenate([_fits(values[:half], kind, spellings), _fits(values[half:], kind, spellings)])
+        return np.concatenate([_fits(part, column, spellings) for part in (values[:half], values[half:])])
 
 
-def cast(
-    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, spellings: Mapping[str, int] | None = None
-) -> pa.Array | pa.ChunkedArray:
-    """
-    Cast to a canonical type without losing anything: NaN is null, a fraction or an overflow raises ArrowInvalid.
-
-    Args:
-        values: one column, of whatever type its era used.
-        kind: the canonical type.
-        spellings: the words, in lower case, that early eras wrote for integer codes.
-    """
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
-        values = pc.if_else(pc.is_nan(values), None, values)
-    if values.type == kind:
-        return values
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return _cast_text(values, kind, spellings)
-    if kind == TEXT and pa.types.is_floating(values.type):
-        # A flag that an era kept as a number: 1.0 is written 1.
-        values = values.cast(WHOLE)
-    if pa.types.is_floating(values.type) and kind == WHOLE and (pc.max(pc.abs(values)).as_py() or 0) >= EXACT:
-        raise pa.ArrowInvalid("a float this large may stand for several integers")
-    return values.cast(kind)
+def as_text(row: pa.Table) -> str:
+    """The first row of a table as JSON, whatever its values: what cannot be shown is escaped."""
+    return json.dumps({name: _shown(plain(row[name])[0]) for name in row.column_names}, default=str)
 
 
-def _cast_text(
-    values: pa.Array | pa.ChunkedArray, kind: pa.DataType, spellings: Mapping[str, int] | None
-) -> pa.Array | pa.ChunkedArray:
-    if kind == TEXT:
-        return values.cast(TEXT)
-    values = pc.utf8_trim_whitespace(values.cast(TEXT))
-    values = pc.if_else(pc.is_in(values, pa.array(NULLS)), None, values)
-    if spellings:
-        place = pc.index_in(pc.utf8_lower(values), pa.array(spellings))
-        values = pc.coalesce(pc.take(pa.array([str(code) for code in spellings.values()]), place), values)
-    return cast(values.cast(REAL), kind) if pa.types.is_integer(kind) else values.cast(kind)
+def _shown(value: pa.Scalar) -> object:
+    """A value for a person; Python knows fewer times than Arrow, and no text that is no UTF-8."""
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+    except (ValueError, OverflowError):
+        unit = value.type.unit if pa.types.is_timestamp(value.type) else "D" if value.type == pa.date32() else "ms"
+        return str(np.datetime64(value.value, unit))

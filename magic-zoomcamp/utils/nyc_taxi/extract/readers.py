@@ -1,12 +1,10 @@
 """
 Trip files to canonical tables, piece by piece.
 
-A CSV file is parsed block by block at full speed. Only a block that fails is parsed again, carefully: with integers
-allowed to look like `264.0`, and cut in halves until the offending lines stand alone. One parser serves both ways, so
-that a value means the same in each.
+A CSV file is parsed block by block at full speed. Only a block that fails is parsed again, carefully: cut in halves
+until the offending lines stand alone, and its values read like the text of a Parquet file, integers as `264.0` too.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -16,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from nyc_taxi.catalog.columns import REAL
+from nyc_taxi.catalog.columns import REAL, TEXT
 from nyc_taxi.catalog.origins import Origin
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import NotATripFile
-from nyc_taxi.extract.conform import NULLS, Columns, Conformed, Malformed, to_canonical
+from nyc_taxi.extract.conform import Columns, Conformed, Malformed, UnreadableType, as_text, to_canonical
 from nyc_taxi.extract.header import columns_of, split_header
 from nyc_taxi.extract.unpack import BLOCK_BYTES, first_line, header_and_blocks
+from nyc_taxi.extract.values import NULLS
 
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
@@ -81,19 +80,19 @@ class _CsvReader:
         self.columns = columns
         self.names = [name or f"dropped {i}" for i, name in enumerate(columns.canonical)]
         self.exact = {name: service.schema.field(name).type for name in columns.present}
-        # Integers may arrive as 264.0 in some eras.
-        self.lenient = {name: REAL if pa.types.is_integer(kind) else kind for name, kind in self.exact.items()}
+        self.lenient = {name: kind if kind == REAL else TEXT for name, kind in self.exact.items()}
         self.lines = 0
 
     def read(self, blocks: Iterable[bytes]) -> Iterator[Conformed]:
         for block in blocks:
+            lines = block.count(b"\n") + (not block.endswith(b"\n"))
             try:
-                table = self._parse(block, block.count(b"\n") + (not block.endswith(b"\n")), self.exact)
+                conformed = to_canonical(self._parse(block, lines, self.exact), self.service)
             except pa.ArrowInvalid:
                 yield from self._read_carefully(_lines(block))
             else:
-                self.lines += len(table)
-                yield to_canonical(table, self.service)
+                self.lines += lines
+                yield conformed
 
     def _parse(self, block: bytes, lines: int, types: dict[str, pa.DataType]) -> pa.Table:
         if b"\0" in block:
@@ -163,11 +162,11 @@ def _read_parquet(path: Path, columns: Columns, service: Service) -> Iterator[Co
                 )
                 yield to_canonical(source, service, partial(_parquet_row, source, rows))
                 rows += len(batch)
-    except pa.ArrowNotImplementedError as error:
-        raise NotATripFile(f"{path.name}: {error}. TLC changed its type: conform.cast must learn it") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except UnreadableType as error:
+        raise NotATripFile(f"{path.name}: {error}") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise NotATripFile(f"{path.name} is damaged ({first_line(error)}): run again to fetch it anew") from None
 
 
 def _parquet_row(source: pa.Table, before: int, row: int) -> tuple[int, str]:
-    return before + row + 1, json.dumps(source.slice(row, 1).to_pylist()[0], default=str)
+    return before + row + 1, as_text(source.slice(row, 1))

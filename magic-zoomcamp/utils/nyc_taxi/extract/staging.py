@@ -26,7 +26,7 @@ from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.run import RunContext
 from nyc_taxi.streams import prefetch
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the same trip file would be staged differently: older staged files are then made anew."""
 ROW_GROUP = 131_072
 KEEP_OLD_VERSIONS = timedelta(days=1)

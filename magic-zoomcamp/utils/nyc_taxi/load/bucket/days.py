@@ -31,7 +31,7 @@ NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 """Hive's name for the partition of rows without a value."""
 HELD_ROWS = 131_072
 """Rows of all days together that wait for their row group: what bounds the memory."""
-FORMAT = 1
+FORMAT = 2
 """Raise it when the same staged file would become other bytes."""
 
 
