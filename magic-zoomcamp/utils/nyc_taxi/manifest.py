@@ -49,6 +49,8 @@ class StagedFile:
     """Rows kept out of the table, by reason, the malformed ones included."""
     sums: Mapping[str, float] = field(default_factory=dict)
     """Sum of each of the service's measures over the accepted rows."""
+    rows_blank: int = 0
+    """Rows without any value, as a spreadsheet leaves them: no trips, and not among the rows read."""
 
     @property
     def service(self) -> Service:
@@ -59,6 +61,11 @@ class StagedFile:
     def month(self) -> Month:
         """The month under which the file is published, which is not that of each of its trips."""
         return Month.parse(self.month_text)
+
+    @property
+    def columns_missing(self) -> tuple[str, ...]:
+        """Canonical columns that the trip file lacks."""
+        return tuple(name for name in self.service.schema.names if name not in self.columns)
 
     @property
     def staged(self) -> Path:

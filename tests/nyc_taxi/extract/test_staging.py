@@ -132,6 +132,77 @@ def test_most_pickups_in_another_month_are_told_but_not_refused(
     assert "WARNING" not in capsys.readouterr().out
 
 
+# --- rows without a value, months without times, files without columns
+
+GREEN_HEADER = "lpep_pickup_datetime,passenger_count,trip_distance,total_amount"
+GREEN_TRIP = "2020-10-01 00:00:00,1,2.5,10"
+
+
+def publish(trips: TripServer, service: str, *lines: str) -> None:
+    """A csv.gz of October 2020 with these lines, the header the first."""
+    path = trip_path(service, "2020-10", "dtc", trips.folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress("\r\n".join([*lines, ""]).encode()))
+
+
+def test_rows_without_any_value_are_skipped_and_told(
+    offline: Settings, trips: TripServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(trips, "green", GREEN_HEADER, GREEN_TRIP, ",,,", GREEN_TRIP, " ,,,")
+    file = stage(run_of(offline, "green", "2020-10", "dtc"))
+    assert (file.rows_read, file.rows_staged, file.rows_blank, file.malformed) == (2, 2, 2, {})
+    assert f"{file.url}: 2 rows without any value are no trips: skipped\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("blank", ["", "  ", ",,,"], ids=["blank lines", "lines of blanks", "lines of commas"])
+def test_rows_without_any_value_do_not_hide_malformed_ones(blank: str, offline: Settings, trips: TripServer) -> None:
+    publish(trips, "green", GREEN_HEADER, *[GREEN_TRIP] * 2, *["broken"] * 4, *[blank] * 600)
+    with pytest.raises(TooManyMalformed, match="at least 4 rows cannot be parsed") as refused:
+        stage(run_of(offline, "green", "2020-10", "dtc"))
+    assert len(str(refused.value)) <= 300
+    publish(trips, "green", GREEN_HEADER, *[GREEN_TRIP] * 99, "broken", *[blank] * 600)
+    assert stage(run_of(offline, "green", "2020-10", "dtc")).rows_read == 100
+
+
+def test_the_first_malformed_row_is_cut_to_what_a_line_bears(offline: Settings, trips: TripServer) -> None:
+    publish(trips, "green", GREEN_HEADER, f"{GREEN_TRIP},{'long ' * 99}", f"x{GREEN_TRIP}", "2020-10-01,x,,")
+    with pytest.raises(TooManyMalformed) as refused:
+        stage(run_of(offline, "green", "2020-10", "dtc"))
+    assert len(str(refused.value)) <= 300
+    assert "the first: '2020-10-01 00:00:00,1,2.5,10,long " in str(refused.value)
+
+
+@pytest.mark.parametrize("line", [",1,2.5,10", "NULL,1,2.5,10", " ,1,,"])
+def test_a_month_without_a_single_pickup_time_is_refused(line: str, offline: Settings, trips: TripServer) -> None:
+    publish(trips, "green", GREEN_HEADER, *[line] * 3)
+    with pytest.raises(NotATripFile, match="none of 3 rows has a lpep_pickup_datetime: a month without times is never"):
+        stage(run_of(offline, "green", "2020-10", "dtc"))
+    publish(trips, "green", GREEN_HEADER, line, GREEN_TRIP)
+    assert stage(run_of(offline, "green", "2020-10", "dtc")).rows_read == 2
+
+
+def test_a_month_of_nothing_but_blank_rows_is_empty(offline: Settings, trips: TripServer) -> None:
+    publish(trips, "green", GREEN_HEADER, *[",,,"] * 3)
+    with pytest.raises(NotATripFile, match="has no rows: an empty month is never loaded over a full one"):
+        stage(run_of(offline, "green", "2020-10", "dtc"))
+
+
+def test_columns_that_the_file_lacks_are_told(
+    offline: Settings, trips: TripServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All columns of fhv are fhvhv's too, so that its file is one of fhvhv's that lacks most of them."""
+    publish(trips, "fhvhv", "dispatching_base_num,pickup_datetime,dropoff_datetime", "B00001,2020-10-01 00:00:00,")
+    file = stage(run_of(offline, "fhvhv", "2020-10", "dtc"))
+    assert len(file.columns_missing) == 24
+    assert set(file.columns_missing) | set(file.columns) == set(file.service.schema.names)
+    assert StagedFile.of_row(file.to_row()).columns_missing == file.columns_missing
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == (
+        f"{file.url} lacks 24 of 27 columns of fhvhv, which are null: hvfhs_license_num, originating_base_num, "
+        f"request_datetime, on_scene_datetime, PULocationID and 19 more"
+    )
+
+
 # --- once
 
 

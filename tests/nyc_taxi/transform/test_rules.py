@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nyc_taxi.catalog.services import YELLOW
+from nyc_taxi.catalog.services import SERVICES, YELLOW
 from nyc_taxi.errors import CountsDisagree, NotATripFile, UnknownName
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import Manifest, StagedFile
@@ -25,6 +25,7 @@ from nyc_taxi.transform.rules import (
 )
 
 from ops.stack.trip_server import TripServer
+from ops.synthetic.eras import ERAS
 from ops.synthetic.generate import generate
 from tests.conftest import run_of, settings_for
 
@@ -197,6 +198,45 @@ def test_a_file_of_which_no_row_passes_is_an_error(trips: TripServer, tmp_path: 
         apply_rules(manifest, ["has_passengers"])
     assert str(refused.value) == (f"{url}: no row of 100 passes has_passengers: check the rules; nothing was loaded")
     assert apply_rules(manifest, []).files[0].rows_accepted == 100
+
+
+@pytest.mark.parametrize(
+    ("service", "origin", "gone", "rules", "why"),
+    [
+        (
+            "yellow",
+            "tlc",
+            "passenger_count",
+            ["has_passengers"],
+            "which the rule has_passengers needs: set rules to none",
+        ),
+        ("green", "tlc", "total_amount", [], "whose sum is checked for green: is it another service's file"),
+        ("fhvhv", "tlc", "trip_miles", [], "whose sum is checked for fhvhv: is it another service's file"),
+        ("fhv", "dtc", "PULocationID", [], "whose sum is checked for fhv: is it another service's file"),
+    ],
+)
+def test_a_file_without_a_column_that_a_rule_or_a_sum_needs_is_refused(
+    service: str, origin: str, gone: str, rules: list[str], why: str, staged: StagedFile
+) -> None:
+    columns = tuple(name for name in SERVICES[service].schema.names if name != gone)
+    file = replace(staged, service_name=service, origin=origin, columns=columns)
+    with pytest.raises(NotATripFile, match=f"has no column {gone}, {why}"):
+        apply_rules(Manifest((file,)), rules)
+
+
+@pytest.mark.parametrize(
+    ("service", "month", "origin"),
+    sorted({(s, e.month, o) for o, each in ERAS.items() for s, es in each.items() for e in es}),
+)
+def test_every_era_has_the_columns_whose_sums_are_checked(
+    service: str, month: str, origin: str, trips: TripServer, tmp_path: Path
+) -> None:
+    """The csv.gz of fhvhv never had miles or fares, and is loaded all the same."""
+    generate(service, month, origin, 300, trips.folder)
+    offline = settings_for(Settings.from_environment({}).postgres, trips, tmp_path)
+    [file] = apply_rules(stage_trip_file(run_of(offline, service, month, origin)), []).files
+    missing = set(file.service.measures) & set(file.columns_missing)
+    assert missing == (set(file.service.measures) if (service, origin) == ("fhvhv", "dtc") else set())
 
 
 def test_a_row_that_is_neither_accepted_nor_rejected_is_noticed(staged: StagedFile) -> None:

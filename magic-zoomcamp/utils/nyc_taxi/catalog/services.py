@@ -45,6 +45,8 @@ class Service:
     """Names of other eras, in lower case, to canonical ones. A mere change of case needs no entry."""
     dropped: Mapping[str, str] = field(default_factory=dict)
     """Columns of other eras, in lower case, that have no canonical place, with the reason."""
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per origin: the measures that none of its files ever had. Without any other measure, a month is refused."""
     spellings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Per canonical integer column: the words, trimmed and in lower case, that early eras wrote for its codes."""
 
@@ -216,6 +218,7 @@ FHVHV = Service(
     pickup="pickup_datetime",
     rules=(),
     measures=("trip_miles", "base_passenger_fare"),
+    absent={"dtc": ("trip_miles", "base_passenger_fare")},
 )
 
 SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}

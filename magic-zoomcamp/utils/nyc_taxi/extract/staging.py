@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed, shortened
+from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed, shortened, some_of
 from nyc_taxi.extract.conform import Conformed, Malformed
 from nyc_taxi.extract.download import Downloaded, download
 from nyc_taxi.extract.http import shown
@@ -105,6 +105,13 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
     size, seconds = f"{staged.bytes / 1e6:,.1f} MB", fetched - started
     done = "are staged already: its bytes are the same" if same else f"staged in {time.monotonic() - fetched:.1f} s"
     print(f"{staged.url}: {size} fetched in {seconds:.1f} s, {staged.rows_read:,} rows {done}", flush=True)
+    if staged.rows_blank:
+        print(f"{staged.url}: {staged.rows_blank:,} rows without any value are no trips: skipped", flush=True)
+    if missing := staged.columns_missing:
+        share = f"{len(missing)} of {len(run.service.columns)}"
+        print(
+            f"{staged.url} lacks {share} columns of {run.service.name}, which are null: {some_of(missing)}", flush=True
+        )
     return staged
 
 
@@ -120,7 +127,7 @@ class _Stager:
 
     def __init__(self, run: RunContext, downloaded: Downloaded, base: Path) -> None:
         self.run, self.downloaded, self.base = run, downloaded, base
-        self.rows = self.in_month = self.elsewhere = 0
+        self.rows = self.in_month = self.elsewhere = self.without_pickup = self.blank = 0
         self.columns: set[str] = set()
         self.dropped: dict[str, None] = {}
         """In the order in which they were found."""
@@ -130,7 +137,11 @@ class _Stager:
 
     @cached_property
     def tolerated(self) -> int:
-        """Malformed rows that files of this size may have; counted only once one is found."""
+        """
+        Malformed rows that files of this size may have; counted only once one is found.
+
+        Rows of empty fields are among those counted: how many are trips is known when all are read, and judged again.
+        """
         return int(sum(map(count_rows, self.downloaded.paths)) * self.run.malformed_share)
 
     def stage(self) -> StagedFile:
@@ -158,8 +169,9 @@ class _Stager:
             malformed_path=str(malformed) if self.malformed else "",
             columns=tuple(name for name in self.run.service.schema.names if name in self.columns),
             columns_dropped=tuple(self.dropped),
-            rows_read=self.rows + self.reasons.total(),
+            rows_read=self.rows_read,
             malformed=dict(self.reasons),
+            rows_blank=self.blank,
         )
 
     def _pieces(self) -> Iterator[Conformed]:
@@ -170,15 +182,22 @@ class _Stager:
             self.dropped.update(dict.fromkeys(columns.dropped))
             yield from pieces
 
+    @property
+    def rows_read(self) -> int:
+        """Rows so far that have a value."""
+        return self.rows + self.reasons.total()
+
     def _counted(self, pieces: Iterable[Conformed]) -> Iterator[pa.Table]:
         start, end = self.run.month.bounds()
         for piece in prefetch(pieces):
             if piece.malformed:
                 self._keep_malformed(piece.malformed)
+            self.blank += piece.blank
             pickups = piece.table[self.run.service.pickup]
             inside = pc.and_(pc.greater_equal(pickups, start), pc.less(pickups, end))
             self.in_month += pc.sum(inside).as_py() or 0
             table = piece.table.filter(inside) if self.run.origin.holds_other_months else piece.table
+            self.without_pickup += table[self.run.service.pickup].null_count
             self.rows += len(table)
             self.elsewhere += len(piece.table) - len(table)
             yield table
@@ -186,7 +205,10 @@ class _Stager:
     def _keep_malformed(self, rows: list[Malformed]) -> None:
         self.malformed += rows
         self.reasons.update(row.reason for row in rows)
-        if self.reasons.total() > self.tolerated:
+        self._refuse_more_than(self.tolerated)
+
+    def _refuse_more_than(self, tolerated: int) -> None:
+        if self.reasons.total() > tolerated:
             first = shortened(self.malformed[0].text, 30)
             raise TooManyMalformed(
                 f"{self.downloaded.path.name} of {self.run}: at least {self.reasons.total():,} rows cannot be parsed, "
@@ -203,6 +225,12 @@ class _Stager:
             print(f"{name}: {self.elsewhere:,} rows of other months, or without a time, are left out", flush=True)
         if not self.rows:
             raise NotATripFile(f"{name} has no rows: an empty month is never loaded over a full one")
+        if self.without_pickup == self.rows:
+            raise NotATripFile(
+                f"{name}: none of {self.rows:,} rows has a {self.run.service.pickup}: a month without times is never "
+                f"loaded over one that has them; check the file"
+            )
+        self._refuse_more_than(int(self.rows_read * self.run.malformed_share))
         if self.in_month * 2 < self.rows:
             # Only told: a few trips of other months are in every file, and whose file this is only a person can say.
             print(

@@ -121,12 +121,28 @@ def apply_rules(manifest: Manifest, rules: Sequence[str]) -> Manifest:
     """
     The manifest with the rules' outcome: rows accepted, rows rejected by reason, sums over the accepted rows.
 
-    Reads only the columns that the rules and the sums need. Raises CountsDisagree unless every row is accounted for.
+    Reads only the columns that the rules and the sums need. Raises CountsDisagree unless every row is accounted for,
+    NotATripFile when a file lacks a column that a rule or a sum needs, or no row passes.
     """
     return Manifest(tuple(_judged(file, tuple(rules)) for file in manifest.files))
 
 
+def _refuse_without_columns(file: StagedFile, rules: Sequence[str]) -> None:
+    """A rule or a sum over a column that the file lacks would judge nulls."""
+    absent = file.service.absent.get(file.origin, ())
+    for name in file.columns_missing:
+        by = [rule for rule in rules if rule_named(rule).column == name]
+        if by:
+            raise NotATripFile(f"{file.url} has no column {name}, which the rule {by[0]} needs: set rules to none")
+        if name in file.service.measures and name not in absent:
+            raise NotATripFile(
+                f"{file.url} has no column {name}, whose sum is checked for {file.service_name}: is it another "
+                f"service's file? Nothing was loaded"
+            )
+
+
 def _judged(file: StagedFile, rules: tuple[str, ...]) -> StagedFile:
+    _refuse_without_columns(file, rules)
     measures = file.service.measures
     needed = list(dict.fromkeys([*columns_of(rules), *measures]))
     accepted, rejected, sums = count_by_rules(file.batches(needed), rules, measures)

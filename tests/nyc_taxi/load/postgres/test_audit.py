@@ -78,6 +78,12 @@ def test_the_audit_row_lists_the_columns_that_have_no_place(settings: Settings, 
     assert json.loads(str(dropped)) == ["Start_Lon", "Start_Lat", "End_Lon", "End_Lat"]
 
 
+def test_the_audit_row_lists_the_columns_that_the_file_lacks(settings: Settings, trips: TripServer) -> None:
+    replace_month(judged(settings, trips, "yellow", "2021-01", "dtc", 500), settings.postgres)
+    [(missing,)] = sql(settings.postgres, "SELECT columns_missing::text FROM ny_taxi.load_audit")
+    assert json.loads(str(missing)) == ["airport_fee", "cbd_congestion_fee", "request_source"]
+
+
 def test_loads_are_numbered_and_dated_in_the_order_they_were_made(settings: Settings, trips: TripServer) -> None:
     began = datetime.now(UTC)
     for month in ("2021-02", "2021-01", "2021-02"):
@@ -188,6 +194,17 @@ def test_an_old_table_and_a_new_one_end_in_the_same_form(database: PostgresSetti
     sql(database, "DROP TABLE ny_taxi.load_audit")
     record_failure(FAILURE, database)
     assert (sql(database, columns), sql(database, rules)) == migrated
+
+
+def test_a_table_of_before_missing_columns_were_recorded_gets_them(settings: Settings, trips: TripServer) -> None:
+    replace_month(judged(settings, trips, "green", "2020-10", "dtc", 300), settings.postgres)
+    before = sql(settings.postgres, f"SELECT {OLD_COLUMNS}, status FROM ny_taxi.load_audit")
+    sql(settings.postgres, "ALTER TABLE ny_taxi.load_audit DROP COLUMN columns_missing")
+    replace_month(judged(settings, trips, "green", "2020-11", "dtc", 300), settings.postgres)
+    told = f"SELECT {OLD_COLUMNS}, status, columns_missing FROM ny_taxi.load_audit ORDER BY load_id"
+    old, new = sql(settings.postgres, told)
+    assert [old[:-1]] == before
+    assert (old[-1], new[-1]) == (None, ["cbd_congestion_fee", "request_source"])
 
 
 def test_a_reader_of_an_old_table_delays_a_failure_and_loses_none(database: PostgresSettings, old_rows: str) -> None:

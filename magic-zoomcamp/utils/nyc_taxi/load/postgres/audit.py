@@ -36,6 +36,8 @@ OF_A_LOAD = {
     "seconds": "double precision",
 }
 """Every one of them is there in the row of a load; in that of a failure, what its run names."""
+LATER = {"columns_missing": "jsonb"}
+"""Columns of a load that the first audit tables did not have: null in rows of before."""
 OF_A_RUN = {
     "status": f"text NOT NULL DEFAULT '{LOADED}'",
     "pipeline": "text",
@@ -93,14 +95,18 @@ class LastLoad:
 
 
 def ensure(cursor: Cursor, schema: str) -> None:
-    """Create the audit table, or bring one that knows no failures yet into its present form; no row is lost."""
+    """Create the audit table, or bring an older one into its present form; no row is lost."""
     table = f"{schema}.{AUDIT_TABLE}"
-    columns = ", ".join(f"{name} {kind}" for name, kind in (OF_A_LOAD | OF_A_RUN).items())
+    columns = ", ".join(f"{name} {kind}" for name, kind in (OF_A_LOAD | LATER | OF_A_RUN).items())
     checks = [f"CONSTRAINT {name} CHECK ({rule})" for name, rule in CONSTRAINTS.items()]
     cursor.execute(
         f"CREATE TABLE IF NOT EXISTS {table} (load_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
         f"loaded_at timestamptz NOT NULL DEFAULT clock_timestamp(), {columns}, {', '.join(checks)})"
     )
+    if is_current(cursor, schema):
+        return
+    later = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} {kind}" for name, kind in LATER.items())
+    cursor.execute(f"ALTER TABLE {table} {later}")
     if is_current(cursor, schema):
         return
     nullable = ", ".join(f"ALTER COLUMN {name} DROP NOT NULL" for name in OF_A_LOAD)
@@ -113,9 +119,9 @@ def is_current(cursor: Cursor, schema: str) -> bool:
     """Whether the audit table is there in its present form; from the catalog, which takes no lock on it."""
     cursor.execute(
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = ANY(%s) AND NOT attisdropped",
-        (f"{schema}.{AUDIT_TABLE}", list(OF_A_RUN)),
+        (f"{schema}.{AUDIT_TABLE}", [*LATER, *OF_A_RUN]),
     )
-    return cursor.fetchone() == (len(OF_A_RUN),)
+    return cursor.fetchone() == (len(LATER) + len(OF_A_RUN),)
 
 
 def record(cursor: Cursor, schema: str, load: Load) -> None:
@@ -137,6 +143,7 @@ def record(cursor: Cursor, schema: str, load: Load) -> None:
         "rejected": json.dumps(file.rejected),
         "sums": json.dumps(file.sums),
         "columns_dropped": json.dumps(file.columns_dropped),
+        "columns_missing": json.dumps(file.columns_missing),
         "seconds": round(load.seconds, 3),
     }
     _insert(cursor, schema, values)
