@@ -98,6 +98,7 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
         columns = await asyncio.to_thread(_columns, session, wanted.source)
         _make_table(wanted, columns, context)
         check_columns(wanted.name, columns, _columns(session, wanted.target))
+        await asyncio.to_thread(_refuse_impossible_times, session, wanted.source, columns)
         async with context.engine.write_lock():
             rows = await asyncio.to_thread(_replace_or_append, session, wanted, _window(wanted, context))
     finally:
@@ -155,6 +156,26 @@ def resolve_uri(uri: str, context: Any) -> str:
 
 def _columns(session: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     return {name: kind for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+
+
+TIMES = {"TIMESTAMP": "datetime", "TIMESTAMP WITH TIME ZONE": "timestamp", "DATE": "date"}
+FIRST, LAST = "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"
+
+
+def _refuse_impossible_times(session: duckdb.DuckDBPyConnection, source: str, columns: dict[str, str]) -> None:
+    """DuckDB and Parquet know years that BigQuery does not."""
+    for name, kind in columns.items():
+        if kind not in TIMES:
+            continue
+        column, what = '"' + name.replace('"', '""') + '"', TIMES[kind]
+        strange = f"{column} NOT BETWEEN '{FIRST}'::{kind} AND '{LAST}'::{kind}"
+        found = session.execute(f"SELECT epoch_us({column}) FROM {source} WHERE {strange} LIMIT 1").fetchone()
+        if found is not None:
+            raise ValueError(
+                f"Invalid {what} value {found[0]} for field '{name}': Cannot return an invalid {what} value of "
+                f"{found[0]} microseconds relative to the Unix epoch. The range of valid {what} values is "
+                f"[{FIRST}, {LAST}]"
+            )
 
 
 def _make_table(wanted: Load, columns: dict[str, str], context: Any) -> None:

@@ -117,11 +117,12 @@ def sync_created_table(sql: str, project: str, context: Any) -> None:
 
 
 _FAMILIES = (
-    ("INTEGER", r"(U?TINY|U?SMALL|U|U?BIG|HUGE)?INT(EGER)?"),
+    # Of nanoseconds BigQuery knows the number only.
+    ("INTEGER", r"(U?TINY|U?SMALL|U|U?BIG|HUGE)?INT(EGER)?|TIMESTAMP_NS"),
     ("FLOAT", "FLOAT|DOUBLE"),
     ("STRING", "VARCHAR"),
     ("NUMERIC", r"DECIMAL\(.*"),
-    ("DATETIME", r"TIMESTAMP(_NS|_MS|_S)?"),
+    ("DATETIME", r"TIMESTAMP(_MS|_S)?"),
     ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
@@ -28,6 +29,8 @@ SCHEMA = [
     bigquery.SchemaField("flag", "STRING"),
     bigquery.SchemaField("file_month", "DATE"),
 ]
+FIRST_TIME, LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
+NO_UTF8 = pc.cast(pa.array([b"\xe9"]), options=pc.CastOptions(target_type=pa.string(), allow_invalid_utf8=True))
 REPLACE_MONTH = """
     MERGE `ny_taxi.trips` T
     USING (SELECT vendorid, pickup_datetime, fare_amount, flag, file_month FROM `ny_taxi.staging`) S
@@ -232,6 +235,24 @@ def test_parameters_are_bound(client: bigquery.Client) -> None:
         ("cut.parquet", b"PAR1" + b"x" * 100, "gs://nyc-taxi-local/cut.parquet"),
         ("more.parquet", pa.table({"VendorID": [1], "extra": [1]}), "Cannot add fields"),
         ("other.parquet", pa.table({"VendorID": ["one"]}), "VendorID has changed type from INTEGER to STRING"),
+        *(
+            (f"{kind}.parquet", pa.table({name: pa.array([1], kind)}), f"{name} has changed type from {held} to {now}")
+            for name, held, kind, now in (
+                ("VendorID", "INTEGER", pa.float64(), "FLOAT"),
+                ("Fare_amount", "FLOAT", pa.int64(), "INTEGER"),
+                ("Pickup_DateTime", "DATETIME", pa.int64(), "INTEGER"),
+                ("Pickup_DateTime", "DATETIME", pa.timestamp("us", "UTC"), "TIMESTAMP"),
+                ("Pickup_DateTime", "DATETIME", pa.timestamp("ns"), "INTEGER"),
+                ("Pickup_DateTime", "DATETIME", pa.date32(), "DATE"),
+            )
+        ),
+        *(
+            (f"{time}.parquet", pa.table({"Pickup_DateTime": pa.array([time], pa.timestamp("us"))}), message)
+            for time in (FIRST_TIME - 1, LAST_TIME + 1)
+            for message in (f"Invalid datetime value {time} for field 'Pickup_DateTime'.* The range of valid datetime",)
+        ),
+        ("day.parquet", pa.table({"file_month": pa.array([2_932_897], pa.date32())}), "Invalid date value"),
+        ("latin.parquet", pa.table({"flag": NO_UTF8}), "not valid UTF8"),
     ],
 )
 def test_a_file_that_does_not_fit_is_400_and_changes_nothing(
@@ -242,6 +263,17 @@ def test_a_file_that_does_not_fit_is_400_and_changes_nothing(
     with pytest.raises(BadRequest, match=message):
         load(client, put(name, content), "ny_taxi.trips", write_disposition="WRITE_TRUNCATE")
     assert ask(client, "SELECT COUNT(*) FROM ny_taxi.trips") == [(3,)]
+
+
+def test_the_first_and_the_last_time_and_infinity_are_loaded(client: bigquery.Client) -> None:
+    make_trips(client)
+    times = pa.array([FIRST_TIME, LAST_TIME], pa.timestamp("us"))
+    uri = put("ends.parquet", pa.table({"Pickup_DateTime": times, "Fare_amount": [float("inf"), float("-inf")]}))
+    load(client, uri, "ny_taxi.trips")
+    assert ask(client, "SELECT pickup_datetime, fare_amount FROM ny_taxi.trips ORDER BY 1") == [
+        (datetime.min, float("inf")),
+        (datetime.max, float("-inf")),
+    ]
 
 
 def test_what_is_missing_is_404(client: bigquery.Client) -> None:
