@@ -119,7 +119,7 @@ lint: $(READY) ## Check style and types
 test: $(READY) ## Run the tests, of style and types too
 	$(PY) -m pytest -m "not large and not containers and not chaos" $(SIDE_BY_SIDE)
 
-test-large: $(READY) ## Run the tests that need 14 M rows
+test-large: $(READY) ## Run the tests that need 14 M rows or many minutes
 	$(PY) -m pytest -m large
 
 test-chaos: $(READY) ## Run hundreds of kills, races and lies of the origin, and every order of two runs

@@ -5,7 +5,6 @@ A CSV file is parsed block by block at full speed. Only a block that fails is pa
 until the offending lines stand alone, and its values read like the text of a Parquet file, integers as `264.0` too.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from nyc_taxi.catalog.columns import REAL, TEXT
 from nyc_taxi.catalog.origins import Origin
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import NotATripFile
@@ -25,7 +23,6 @@ from nyc_taxi.extract.values import NULLS
 
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
-_ERROR_COLUMN = re.compile(r"In CSV column #(\d+)")
 
 
 def open_trip_file(path: Path, service: Service, origin: Origin) -> tuple[Columns, Iterator[Conformed]]:
@@ -80,7 +77,7 @@ class _CsvReader:
         self.columns = columns
         self.names = [name or f"dropped {i}" for i, name in enumerate(columns.canonical)]
         self.exact = {name: service.schema.field(name).type for name in columns.present}
-        self.lenient = {name: kind if kind == REAL else TEXT for name, kind in self.exact.items()}
+        self.lenient = dict.fromkeys(self.exact, pa.binary())
         self.lines = 0
 
     def read(self, blocks: Iterable[bytes]) -> Iterator[Conformed]:
@@ -97,7 +94,6 @@ class _CsvReader:
     def _parse(self, block: bytes, lines: int, types: dict[str, pa.DataType]) -> pa.Table:
         if b"\0" in block:
             raise pa.ArrowInvalid("no database takes a NUL character as text")
-        # One line alone: its columns one after another, so that the error names the first that does not fit.
         table = csv.read_csv(
             pa.BufferReader(block),
             read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 8, use_threads=lines > 1),
@@ -127,23 +123,20 @@ class _CsvReader:
             return
         try:
             table = self._parse(b"\n".join(line for _, line in lines), len(lines), self.lenient)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowInvalid:
             if len(lines) == 1:
                 [(number, line)] = lines
-                yield Conformed(
-                    self.service.schema.empty_table(), [Malformed(number, _text(line), self._reason(line, error))]
-                )
+                yield Conformed(self.service.schema.empty_table(), [Malformed(number, _text(line), _reason(line))])
             else:
                 yield from self._halve(lines[: len(lines) // 2])
                 yield from self._halve(lines[len(lines) // 2 :])
         else:
             yield to_canonical(table, self.service, lambda row: (lines[row][0], _text(lines[row][1])))
 
-    def _reason(self, line: bytes, error: pa.ArrowInvalid) -> str:
-        if b"\0" in line:
-            return "malformed: NUL character"
-        column = _ERROR_COLUMN.search(str(error))
-        return f"malformed: {self.names[int(column[1])] if column else 'number of fields'}"
+
+def _reason(line: bytes) -> str:
+    """Why a line cannot be split into fields; what its fields hold is judged as that of a Parquet file is."""
+    return "malformed: NUL character" if b"\0" in line else "malformed: number of fields"
 
 
 def _text(line: bytes) -> str:

@@ -191,7 +191,7 @@ _YES_OR_NO = {"y": "Y", "1": "Y", "1.0": "Y", "n": "N", "0": "N", "0.0": "N"}
 
 def _licence(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """In capitals; of a licence number with words behind it, as in `B00001 - A. Base`, the number."""
-    return pc.replace_substring_regex(pc.utf8_upper(values), r"(?s)^([A-Z]{1,2}[0-9]{4,5})[\s\p{Z}].*$", r"\1")
+    return pc.replace_substring_regex(pc.ascii_upper(values), r"(?s)^([A-Z]{1,2}[0-9]{4,5})[\s\p{Z}].*$", r"\1")
 
 
 FORMS = {

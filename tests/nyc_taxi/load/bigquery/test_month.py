@@ -35,11 +35,10 @@ from nyc_taxi.settings import GoogleSettings
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from ops.paths import HOST, PROJECT
+from ops.paths import HOST
+from tests.nyc_taxi.load.bigquery.bigquery_helpers import SQL, load, merge_statement, name_of, query
 from tests.nyc_taxi.load.bucket.bucket_helpers import Line, Months, get, months_in, put, refusing
 
-SQL = PROJECT / "data_exporters" / "write_taxi_to_bigquery.sql"
-BLOCK_OUTPUT = re.compile(r"\{\{ block_output\('transform_staged_data', parse=lambda df, _: df\['(\w+)'\]\[0\]\) \}\}")
 JANUARY, FEBRUARY = "2021-01-01", "2021-02-01"
 
 
@@ -71,28 +70,6 @@ def in_lake(file: StagedFile, google: GoogleSettings) -> StagedFile:
     """The month written to the lake and found there."""
     replace_month(file, google)
     return find_month(file.service, file.month, google)
-
-
-def merge_statement(staged: StagedMonth) -> str:
-    """The pipeline's own SQL with its values, as Mage fills them in."""
-    return BLOCK_OUTPUT.sub(lambda found: str(getattr(staged, found[1])), SQL.read_text())
-
-
-def load(file: StagedFile, google: GoogleSettings) -> StagedMonth:
-    """What the pipeline does with a month of the lake, without Mage."""
-    staged = stage_month(file, google)
-    query(google, merge_statement(staged))
-    drop_staging(staged, google)
-    check_month(file, google)
-    return staged
-
-
-def query(google: GoogleSettings, sql: str) -> list[tuple[object, ...]]:
-    return [tuple(row.values()) for row in bigquery_client(google).query(sql).result()]
-
-
-def name_of(google: GoogleSettings, service: Service = YELLOW) -> str:
-    return f"{google.project}.{google.dataset}.{service.table}"
 
 
 def rows_by_month(google: GoogleSettings, service: Service = YELLOW) -> dict[str, int]:

@@ -1,0 +1,113 @@
+"""Whatever a file holds, Postgres, the bucket and BigQuery end with the same rows, or none of them with any."""
+
+import io
+import itertools
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, seed
+from hypothesis import settings as hypothesis_settings
+from nyc_taxi.errors import TaxiError
+from nyc_taxi.extract import staging
+from nyc_taxi.load.bucket import days
+from nyc_taxi.load.bucket import month as objects
+from nyc_taxi.load.google import bigquery_client
+from nyc_taxi.load.postgres import month as postgres
+from nyc_taxi.manifest import StagedFile
+from nyc_taxi.settings import GoogleSettings, Settings
+from nyc_taxi.transform.rules import apply_rules, malformed
+
+from ops.stack.trip_server import TripServer
+from tests.conftest import run_of, sql
+from tests.nyc_taxi.load.bigquery.bigquery_helpers import load, name_of, query
+from tests.nyc_taxi.load.bucket.bucket_helpers import bucket_of
+from tests.nyc_taxi.odd_files import OddParquet, odd_parquets
+
+IN_SHORT = hypothesis_settings(
+    max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
+FOR_LONG = hypothesis_settings(IN_SHORT, max_examples=50, derandomize=False, database=None)
+LONG_SECONDS = 200
+MEASURES = ("trip_distance", "total_amount", "PULocationID")
+Check = Callable[[OddParquet], None]
+
+
+def counted(rows: Iterable[Iterable[object]]) -> Counter[str]:
+    """Rows in any order."""
+    return Counter(repr(tuple(row)) for row in rows)
+
+
+def rows_of(content: Path | bytes, names: list[str]) -> Counter[str]:
+    """The rows of a Parquet file."""
+    table = pq.read_table(io.BytesIO(content) if isinstance(content, bytes) else content, columns=names)
+    return counted(row.values() for row in table.to_pylist())
+
+
+@pytest.fixture
+def check(settings: Settings, trips: TripServer, google: GoogleSettings, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """Takes a file the whole way to every target, and compares what they hold with what was staged."""
+    monkeypatch.setattr(staging, "MALFORMED_SHARE", 1.0)  # of eight rows one is more than one in a hundred
+    google = replace(google, dataset=f"test_{uuid.uuid4().hex}")
+    bigquery_client(google).create_dataset(google.dataset)
+    folder = trips.folder / "trip-data"
+    folder.mkdir(parents=True)
+
+    def take(odd: OddParquet) -> None:
+        odd.write(folder)
+        run = run_of(settings, odd.service.name, "2020-10", "tlc", "none")
+        try:
+            [file] = apply_rules(staging.stage_trip_file(run), run.rules).files
+        except TaxiError as error:
+            said = str(error)
+            print("REFUSED", said)
+            assert (len(said.splitlines()), len(said) <= 300) == (1, True), said
+            return
+        compare(file, settings, google)
+
+    return take
+
+
+def compare(file: StagedFile, settings: Settings, google: GoogleSettings) -> None:
+    postgres.replace_month(file, settings.postgres)
+    postgres.check_month(file, settings.postgres)
+    objects.replace_month(file, google)
+    days.replace_month(file, google)
+    days.check_month(file, google)
+    load(objects.find_month(file.service, file.month, google), google)
+
+    names = file.service.schema.names
+    columns, month = ", ".join(names), f"file_month = DATE '{file.month.first_day}'"
+    table, bucket = f"ny_taxi.{file.service.table}", bucket_of(google)
+    staged = rows_of(file.staged, names)
+    assert counted(sql(settings.postgres, f"SELECT {columns} FROM {table} WHERE {month}")) == staged
+    assert counted(query(google, f"SELECT {columns} FROM `{name_of(google, file.service)}` WHERE {month}")) == staged
+    whole = bucket.blob(objects.month_object(file.service, file.month)).download_as_bytes()
+    assert rows_of(whole, names) == staged
+    parts = bucket.list_blobs(match_glob=days.day_object(file.service, file.month, "*"))
+    assert sum((rows_of(part.download_as_bytes(), names) for part in parts), Counter()) == staged
+    texts = Counter(text for batch in malformed(file) for text in batch["source_text"].to_pylist())
+    rejected = sql(settings.postgres, f"SELECT source_text FROM {table}_rejected WHERE {month}")
+    assert Counter(text for (text,) in rejected) == texts
+
+
+@IN_SHORT
+@given(odd_parquets(loadable=True, extra=MEASURES))
+def test_every_target_sees_the_same(check: Check, odd: OddParquet) -> None:
+    check(odd)
+
+
+@pytest.mark.large
+@pytest.mark.timeout(900)
+def test_every_target_sees_the_same_for_minutes(check: Check) -> None:
+    """New files at every run; a finding is printed with the call that makes it again."""
+    until = time.monotonic() + LONG_SECONDS
+    for number in itertools.count(time.time_ns()):
+        seed(number)(FOR_LONG(given(odd_parquets(loadable=True, extra=MEASURES))(check)))()
+        if time.monotonic() > until:
+            break
