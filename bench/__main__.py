@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from bench import cloud, database
+from bench import cloud, database, for_hire
 from bench.arena import arena
 from bench.measure import CommandFailed, Measured
 from bench.results import NotAvailable, Result, Results, Target, in_turn, table, wrong_rows
@@ -48,10 +48,19 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
         print(table(results, "psql", lambda _: database.PSQL.name))
         print("blocks, by step: " + steps(results[database.BLOCKS.name]))
         ready = cloud.prepare(place, MONTH)
+        for_hire.generate(place, for_hire.QUICK_ROWS if quick else for_hire.ROWS)
+        hired = in_turn(
+            (for_hire.BLOCKS,) if quick else (for_hire.BLOCKS, for_hire.DUCKDB),
+            rounds,
+            lambda loader: database.measure(place, loader, for_hire.MONTH),
+            say,
+        )
+        print(f"\nfhvhv {for_hire.MONTH} tlc\n{table(hired, 'blocks', lambda _: for_hire.BLOCKS.name)}")
         exports = in_turn(cloud.EXPORTERS, rounds, lambda exporter: cloud.measure(place, exporter, ready), say)
         moved = [cloud.measure_warehouse(place, ready)]
         print(f"\nthe same month to Cloud Storage\n{table(exports, 'peer', cloud.peer_of)}")
         wrong = wrong_rows(results, psql.rows) + wrong_rows(exports, ready.rows)
+        wrong += wrong_rows(hired, for_hire.QUICK_ROWS if quick else for_hire.ROWS)
         if not quick:
             say(f"making a file of {LARGE_ROWS:,} rows")
             place.generate(LARGE_MONTH, LARGE_ROWS)
@@ -65,6 +74,7 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
             print(f"\n{LARGE_ROWS:,} rows to Cloud Storage, once\n{table(larges, 'peer', cloud.peer_of)}")
             wrong += wrong_rows(larges, big.rows)
             targets += database.speed_targets(results) + database.growth_targets(mage, large, LARGE_ROWS)
+            targets += for_hire.targets(hired)
             targets += cloud.targets(exports, larges, moved)
         print("\nfrom there to BigQuery", *moved, sep="\n")
         # Here, for it takes 100 MB: a child measured after it would start with them.
@@ -82,6 +92,7 @@ def bench(quick: bool, rounds: int, report: Path | None) -> int:
         measured = {
             "rows_in_file": rows,
             "contestants": results_as_json(results),
+            "for_hire": results_as_json(hired),
             "large": large.as_json() | {"rows_in_file": LARGE_ROWS} if large else None,
             "cloud": {
                 "usual": results_as_json(exports),

@@ -54,15 +54,16 @@ class Arena:
             "POSTGRES_DBNAME": server.dbname,
             "POSTGRES_SCHEMA": "ny_taxi",
             "TLC_DTC_BASE_URL": self.trips.dtc_base_url,
+            "TLC_PARQUET_BASE_URL": self.trips.tlc_base_url,
             "STAGING_DIR": str(folder / "staging"),
             "MAGE_DATA_DIR": str(folder / "mage"),
             "DLT_DATA_DIR": str(folder / "dlt"),
             **self.google.environment(),
         }
 
-    def generate(self, month: str, rows: int) -> None:
+    def generate(self, month: str, rows: int, service: str = SERVICE, origin: str = "dtc") -> None:
         """Make the month's trip file. In a process of its own: ours stays small, and with it every measured child."""
-        command = [sys.executable, "-m", "ops.cli", "generate", SERVICE, month, "dtc", str(rows)]
+        command = [sys.executable, "-m", "ops.cli", "generate", service, month, origin, str(rows)]
         subprocess.run(
             [*command, "--folder", str(self.trips.folder)],
             cwd=ROOT,

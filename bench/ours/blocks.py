@@ -1,4 +1,4 @@
-"""The work of the pipeline's blocks, timed from after the imports: `python -m bench.ours.blocks 2021-01`."""
+"""The work of the pipeline's blocks, timed after the imports: `python -m bench.ours.blocks MONTH [SERVICE ORIGIN]`."""
 
 import json
 import sys
@@ -12,10 +12,10 @@ from nyc_taxi.transform.rules import apply_rules
 from bench.ours.variables import variables
 
 
-def main(month: str) -> None:
+def main(month: str, *of: str) -> None:
     """Load the month that the environment points to; the last line printed holds the seconds, whole and by step."""
     started = time.perf_counter()
-    run = run_context(variables(month))
+    run = run_context(variables(month, *of))
     staged = stage_trip_file(run)
     after_staging = time.perf_counter()
     judged = apply_rules(staged, run.rules)
@@ -28,4 +28,4 @@ def main(month: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,8 +1,9 @@
-"""What every contestant loads."""
+"""What the contestants load."""
 
 SERVICE = "yellow"
 
 
-def variables(month: str) -> dict[str, str]:
+def variables(month: str, service: str = SERVICE, origin: str = "dtc") -> dict[str, str]:
     """The month, as a pipeline's variables."""
-    return {"service": SERVICE, "month": month, "origin": "dtc", "rules": "has_passengers"}
+    rules = "has_passengers" if service == SERVICE else "none"
+    return {"service": service, "month": month, "origin": origin, "rules": rules}

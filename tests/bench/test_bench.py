@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import database
+from bench import database, for_hire
 from bench.measure import Measured
 from bench.results import Result, Target, wrong_rows
 from ops.paths import ROOT
@@ -25,6 +25,7 @@ def test_every_contestant_loads_the_same_rows(tmp_path: Path) -> None:
     [rows] = {contestant["rows"] for contestant in contestants.values()}
     assert 17_000 < rows < 20_000
     assert all(contestant["runs"][0]["seconds"] > 0 for contestant in contestants.values())
+    assert {name: hired["rows"] for name, hired in told["for_hire"].items()} == {"blocks": 20_000}
     exporters = told["cloud"]["usual"]
     assert set(exporters) == {
         *(f"month: {who}" for who in ("ours", "write_table")),
@@ -70,6 +71,17 @@ def test_the_first_half_is_judged_by_psql_and_by_the_course(
 ) -> None:
     results = measured(psql=4.0, blocks=blocks, mage_run=mage_run, course=course)
     assert [target.reached for target in database.speed_targets(results)] == reached
+
+
+def test_the_largest_service_is_judged_by_duckdb_where_it_can_be_had() -> None:
+    ours = Result(for_hire.BLOCKS, [Measured(5.5, 500, 500, "")], rows=10)
+    peer = Result(for_hire.DUCKDB, [Measured(10.0, 1_000, 1_000, "")], rows=10)
+    judged = for_hire.targets({"blocks": ours, "duckdb | psql": peer})
+    assert [target.reached for target in judged] == [True, True]
+    peer.runs = [Measured(9.9, 990, 990, "")]
+    judged = for_hire.targets({"blocks": ours, "duckdb | psql": peer})
+    assert [target.reached for target in judged] == [False, False]
+    assert for_hire.targets({"blocks": ours, "duckdb | psql": Result(for_hire.DUCKDB, missing="offline")}) == []
 
 
 def test_rows_that_are_not_there_are_told() -> None:
