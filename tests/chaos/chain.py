@@ -22,7 +22,7 @@ from nyc_taxi.settings import Settings
 from nyc_taxi.transform.rules import apply_rules
 
 from tests.conftest import run_of, sql
-from tests.nyc_taxi.load.bigquery.test_month import load
+from tests.nyc_taxi.load.bigquery.bigquery_helpers import load
 
 MONTH = Month(2021, 1)
 

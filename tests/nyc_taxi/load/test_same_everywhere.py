@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, seed
 from hypothesis import settings as hypothesis_settings
 from nyc_taxi.errors import TaxiError
 from nyc_taxi.extract import staging
+from nyc_taxi.google import bigquery_client
 from nyc_taxi.load.bucket import days
 from nyc_taxi.load.bucket import month as objects
-from nyc_taxi.load.google import bigquery_client
+from nyc_taxi.load.bucket.pair import month_object
 from nyc_taxi.load.postgres import month as postgres
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings, Settings
@@ -87,7 +88,7 @@ def compare(file: StagedFile, settings: Settings, google: GoogleSettings) -> Non
     staged = rows_of(file.staged, names)
     assert counted(sql(settings.postgres, f"SELECT {columns} FROM {table} WHERE {month}")) == staged
     assert counted(query(google, f"SELECT {columns} FROM `{name_of(google, file.service)}` WHERE {month}")) == staged
-    whole = bucket.blob(objects.month_object(file.service, file.month)).download_as_bytes()
+    whole = bucket.blob(month_object(file.service, file.month)).download_as_bytes()
     assert rows_of(whole, names) == staged
     parts = bucket.list_blobs(match_glob=days.day_object(file.service, file.month, "*"))
     assert sum((rows_of(part.download_as_bytes(), names) for part in parts), Counter()) == staged

@@ -3,8 +3,8 @@
 import re
 
 from nyc_taxi.catalog.services import YELLOW, Service
+from nyc_taxi.google import bigquery_client
 from nyc_taxi.load.bigquery.month import StagedMonth, check_month, drop_staging, stage_month
-from nyc_taxi.load.google import bigquery_client
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings
 
