@@ -1,10 +1,13 @@
 """What can go wrong, each with a message that names the thing, the cause and the next step."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-MESSAGE_CHARACTERS = 300
+LONGEST_LINE = 300
+"""Characters of a message: a terminal and Mage's log show a line of it."""
 LONGEST_MESSAGE = 900
-"""Characters of a message that quotes what Google or Postgres said."""
+"""Characters of one that quotes what Google or Postgres said."""
+LONGEST_NAME = 30
+"""Characters of a name in it, which may be anything where it comes from a file; the longest of TLC's has 24."""
 
 
 def not_one_of(what: str, name: str, known: Iterable[str], more: str = "") -> str:
@@ -17,13 +20,14 @@ def not_one_of(what: str, name: str, known: Iterable[str], more: str = "") -> st
     return f"{what} {name!r} is not one of {', '.join(names.values())}{more}{hint}"
 
 
-def some_of(names: Sequence[str], most: int = 3) -> str:
-    """The first few of the names, each cut where it is long, and how many more there are."""
-    shown = ", ".join(shortened(name, 30) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+def few(names: Iterable[str], most: int = 5) -> str:
+    """The first of the names, each cut to what a line can bear, and how many more there are."""
+    cut = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in names]
+    more = f" and {len(cut) - most:,} more" if len(cut) > most else ""
+    return ", ".join(cut[:most]) + more
 
 
-def shortened(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+def shortened(text: str, most: int = LONGEST_LINE) -> str:
     """The text in one line of at most so many characters: the beginning names the thing, the end what to do."""
     words = " ".join(text.split())
     line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)

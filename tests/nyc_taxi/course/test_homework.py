@@ -457,7 +457,9 @@ def test_the_same_trips_again_are_the_same_bytes_and_stale_days_go(
     trips = synthetic(2_000)
     bucket = bucket_of(google)
     for name in ("lpep_pickup_date=1999-12-31/green_taxi.parquet", "lpep_pickup_date=2020-10-05/mine.parquet"):
-        bucket.blob(f"green_taxi/{name}").upload_from_string(b"older")
+        stale = bucket.blob(f"green_taxi/{name}")
+        stale.metadata = {"service": "green"}
+        stale.upload_from_string(b"older")
     replace_days(trips, google)
     first = checksums(google)
     assert "green_taxi/lpep_pickup_date=1999-12-31/green_taxi.parquet" not in first

@@ -369,7 +369,7 @@ def test_an_unknown_column_is_named_with_what_to_do(tmp_path: Path) -> None:
         read(csv_of(tmp_path, [GOOD + ",1,2"], header=",".join([*HEADER, "Robot_Fee", "Moon"])), YELLOW)
     assert str(refused.value) == (
         "yellow_tripdata_2021-01.csv.gz: column 'Robot_Fee', 'Moon' is not known for yellow. If its publisher added "
-        "it, add it to services.py (columns, renames, dropped); otherwise this is another service's file"
+        "it, add it to services.py (docs/new-column.md); else this is another service's file"
     )
     with pytest.raises(UnknownColumn, match="column 'Robot_Fee' is not known for yellow"):
         read(parquet_of(tmp_path, {"Robot_Fee": pa.array([1.0])}), YELLOW)

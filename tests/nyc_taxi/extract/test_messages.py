@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nyc_taxi.errors import LONGEST_MESSAGE, NotATripFile, shortened, some_of
+from nyc_taxi.errors import LONGEST_LINE, LONGEST_MESSAGE, NotATripFile, few, shortened
 
 from ops.paths import PROJECT
 
 MODULES = sorted((PROJECT / "utils" / "nyc_taxi" / "extract").glob("*.py"))
-LONGEST = 300
 CAPS = [
     (r"shown\(.*\)", 110),
     (r"shortened\(.*, (\d+)\)", None),
-    (r"some_of\(.*\)", 110),
+    (r"few\(.*, 3\)", 118),
     (r"_cause\(.*\)|certificate.*", 100),
     (r"(self\.)?(run\.)?(service|origin)\.name.*", 12),
     (r".*\.month|_newest_usual\(run\)|run\.origin\.(suffix|lateness)", 10),
@@ -71,7 +70,7 @@ def cap(expression: str) -> int:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_every_message_is_one_line_of_at_most_300_characters(module: Path) -> None:
-    too_long = {line: longest(text) for line, text in messages(module) if longest(text) > LONGEST}
+    too_long = {line: longest(text) for line, text in messages(module) if longest(text) > LONGEST_LINE}
     assert too_long == {}
 
 
@@ -95,9 +94,9 @@ def test_a_text_is_shortened_in_its_middle_and_shown_in_one_line() -> None:
 
 
 def test_names_are_the_first_few_and_how_many() -> None:
-    assert some_of(["a", "b", "c"]) == "a, b, c"
-    assert some_of([str(number) for number in range(5_000)]) == "0, 1, 2 and 4,997 more"
-    assert len(some_of(["x" * 1_000] * 9)) <= 110
+    assert few(["a", "b", "c"], 3) == "a, b, c"
+    assert few([str(number) for number in range(5_000)], 3) == "0, 1, 2 and 4,997 more"
+    assert len(few(["x" * 1_000] * 9, 3)) <= 120
 
 
 def test_no_message_is_longer_than_anybody_reads() -> None:

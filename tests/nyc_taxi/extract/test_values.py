@@ -280,7 +280,7 @@ def test_a_row_is_set_aside_with_its_text_escaped_whatever_is_in_it(tmp_path: Pa
     [(b"2020-10-01 00:00:00,N,1e400", "trip_distance"), (b"2020-10-01 00:00:00,N,-inf", "trip_distance"),
      (b"2020-10-01 00:00:00,\xe9,1", "store_and_fwd_flag"), (b"2020-10-01 00:00:00,N\0,1", "NUL character"),
      (b"0000-10-01 00:00:00,N,1", "lpep_pickup_datetime"), (b"20211-10-01 00:00:00,N,1", "lpep_pickup_datetime"),
-     (b"2020-10-01 00:00:00+02:00,N,1", "lpep_pickup_datetime")],
+     (b"2020-10-01 00:00:00+02:00,N,1", "lpep_pickup_datetime"), (b"2020-10-01 00:00:00,N,0X1", "trip_distance")],
 )  # fmt: skip
 @pytest.mark.parametrize("carefully", [False, True])
 def test_a_csv_line_is_judged_as_a_parquet_row_is(line: bytes, reason: str, carefully: bool, tmp_path: Path) -> None:
@@ -301,6 +301,16 @@ def test_a_value_means_the_same_whether_its_block_is_clean_or_not(tmp_path: Path
         "lpep_pickup_datetime": [datetime(2020, 10, 1)] * 2, "passenger_count": [2**53 + 1, 2],
         "store_and_fwd_flag": ["N", "Y"], "trip_distance": [1.5, 0.0],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [b"0x10", b'"0X1"', b" -0x1"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_hexadecimal_count_is_malformed_in_a_clean_block_too(count: bytes, first: bool, tmp_path: Path) -> None:
+    header, line = ["lpep_pickup_datetime", "passenger_count"], b"2020-10-01," + count
+    if first:
+        header, line = header[::-1], count + b",2020-10-01"
+    _, malformed, _ = read(csv_of(tmp_path, header, [line], GREEN))
+    assert malformed == [(1, "malformed: passenger_count")]
 
 
 # --- rows without any value

@@ -68,9 +68,9 @@ def page_of(file: StagedFile, settings: Settings) -> ReportPage:
 
 
 def published(path: Path) -> pd.DataFrame:
-    """The trip file as pandas reads it, its columns in lower case."""
+    """The trip file as pandas reads it, its columns in lower case; a flag of one blank is none."""
     frame = pd.read_csv(path, low_memory=False) if path.name.endswith(".gz") else pd.read_parquet(path)
-    return frame.rename(columns=str.lower)
+    return frame.rename(columns=str.lower).replace(" ", None)
 
 
 def pickups_of(trips: pd.DataFrame) -> pd.Series:

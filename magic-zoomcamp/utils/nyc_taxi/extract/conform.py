@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nyc_taxi.catalog.columns import TEXT, Column
 from nyc_taxi.catalog.services import Service
-from nyc_taxi.errors import NotATripFile, UnknownColumn, some_of
+from nyc_taxi.errors import NotATripFile, UnknownColumn, few
 from nyc_taxi.extract.values import SOURCE_TYPES, cast, is_empty, is_readable, plain
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -73,8 +73,8 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     ]
     if unknown:
         raise UnknownColumn(
-            f"{file}: column {some_of([*map(repr, unknown)])} is not known for {service.name}. If its publisher added "
-            f"it, add it to services.py (columns, renames, dropped); otherwise this is another service's file"
+            f"{file}: column {few(map(repr, unknown), 3)} is not known for {service.name}. If its publisher added "
+            f"it, add it to services.py (docs/new-column.md); else this is another service's file"
         )
     columns = Columns(
         canonical=tuple(known.get(key) for key in trimmed),
@@ -82,9 +82,9 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     )
     twice = [name for name, times in Counter(columns.present).items() if times > 1]
     if twice:
-        raise NotATripFile(f"{file}: column {some_of(twice)} is there twice; which one counts cannot be told")
+        raise NotATripFile(f"{file}: column {few(twice, 3)} is there twice; which one counts cannot be told")
     if service.pickup not in columns.present:
-        found = f"its columns are {some_of(names)}" if names else "it is empty"
+        found = f"its columns are {few(names, 3)}" if names else "it is empty"
         raise NotATripFile(f"{file} is no {service.name} file: it has no column {service.pickup}; {found}")
     return columns
 

@@ -5,6 +5,7 @@ A CSV file is parsed block by block at full speed. Only a block that fails is pa
 until the offending lines stand alone, and its values read like the text of a Parquet file, integers as `264.0` too.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from nyc_taxi.extract.values import NULLS
 
 CAREFUL_LINES = 512
 PARQUET_ROWS = 65_536
+_HEXADECIMAL = re.compile(rb"(^|[,;\t|\"\n])\s*-?0[xX]")
+"""What Arrow's parser would take for a number."""
 
 
 def open_trip_file(path: Path, service: Service, origin: Origin) -> tuple[Columns, Iterator[Conformed]]:
@@ -84,6 +87,8 @@ class _CsvReader:
         for block in blocks:
             lines = block.count(b"\n") + (not block.endswith(b"\n"))
             try:
+                if (b"x" in block or b"X" in block) and _HEXADECIMAL.search(block):
+                    raise pa.ArrowInvalid("0x10 is no number of a trip file; the parser would take it for 16")
                 conformed = to_canonical(self._parse(block, lines, self.exact), self.service)
             except pa.ArrowInvalid:
                 yield from self._read_carefully(_lines(block))

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed, shortened, some_of
+from nyc_taxi.errors import NotATripFile, StorageFull, TooManyMalformed, few, shortened
 from nyc_taxi.extract.conform import Conformed, Malformed
 from nyc_taxi.extract.download import Downloaded, download
 from nyc_taxi.extract.http import shown
@@ -109,9 +109,7 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
         print(f"{staged.url}: {staged.rows_blank:,} rows without any value are no trips: skipped", flush=True)
     if missing := staged.columns_missing:
         share = f"{len(missing)} of {len(run.service.columns)}"
-        print(
-            f"{staged.url} lacks {share} columns of {run.service.name}, which are null: {some_of(missing)}", flush=True
-        )
+        print(f"{staged.url} lacks {share} columns of {run.service.name}, which are null: {few(missing)}", flush=True)
     return staged
 
 
@@ -127,7 +125,7 @@ class _Stager:
 
     def __init__(self, run: RunContext, downloaded: Downloaded, base: Path) -> None:
         self.run, self.downloaded, self.base = run, downloaded, base
-        self.rows = self.in_month = self.elsewhere = self.without_pickup = self.blank = 0
+        self.rows = self.in_month = self.without_pickup = self.blank = self.elsewhere = 0
         self.columns: set[str] = set()
         self.dropped: dict[str, None] = {}
         """In the order in which they were found."""
@@ -138,9 +136,9 @@ class _Stager:
     @cached_property
     def tolerated(self) -> int:
         """
-        Malformed rows that files of this size may have; counted only once one is found.
+        Malformed rows that files of this size may have at most; counted only once one is found.
 
-        Rows of empty fields are among those counted: how many are trips is known when all are read, and judged again.
+        Rows without a value are among those counted: how many there are is known at the end, and judged once more.
         """
         return int(sum(map(count_rows, self.downloaded.paths)) * self.run.malformed_share)
 
@@ -174,6 +172,11 @@ class _Stager:
             rows_blank=self.blank,
         )
 
+    @property
+    def rows_read(self) -> int:
+        """Rows so far that have a value."""
+        return self.rows + self.reasons.total()
+
     def _pieces(self) -> Iterator[Conformed]:
         """Of one file after another: only one is open at a time."""
         for path in self.downloaded.paths:
@@ -181,11 +184,6 @@ class _Stager:
             self.columns.update(columns.present)
             self.dropped.update(dict.fromkeys(columns.dropped))
             yield from pieces
-
-    @property
-    def rows_read(self) -> int:
-        """Rows so far that have a value."""
-        return self.rows + self.reasons.total()
 
     def _counted(self, pieces: Iterable[Conformed]) -> Iterator[pa.Table]:
         start, end = self.run.month.bounds()
@@ -197,9 +195,9 @@ class _Stager:
             inside = pc.and_(pc.greater_equal(pickups, start), pc.less(pickups, end))
             self.in_month += pc.sum(inside).as_py() or 0
             table = piece.table.filter(inside) if self.run.origin.holds_other_months else piece.table
-            self.without_pickup += table[self.run.service.pickup].null_count
             self.rows += len(table)
             self.elsewhere += len(piece.table) - len(table)
+            self.without_pickup += table[self.run.service.pickup].null_count
             yield table
 
     def _keep_malformed(self, rows: list[Malformed]) -> None:
@@ -230,7 +228,8 @@ class _Stager:
                 f"{name}: none of {self.rows:,} rows has a {self.run.service.pickup}: a month without times is never "
                 f"loaded over one that has them; check the file"
             )
-        self._refuse_more_than(int(self.rows_read * self.run.malformed_share))
+        if not self.run.origin.holds_other_months:  # else only the whole file knows its share
+            self._refuse_more_than(int(self.rows_read * self.run.malformed_share))
         if self.in_month * 2 < self.rows:
             # Only told: a few trips of other months are in every file, and whose file this is only a person can say.
             print(

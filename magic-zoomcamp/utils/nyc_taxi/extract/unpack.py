@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from isal import igzip_lib, igzip_threaded
 
-from nyc_taxi.errors import NotATripFile, some_of
+from nyc_taxi.errors import NotATripFile, few
 
 BLOCK_BYTES = 8 << 20
 LINE_BYTES = 1 << 20
@@ -93,7 +93,7 @@ def _only_member(archive: ZipFile, file: str) -> ZipInfo:
     # A Mac adds a folder of its own to every zip.
     members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
     if len(members) != 1:
-        held = f"{len(members)} files ({some_of([info.filename for info in members])})" if members else "no file"
+        held = f"{len(members)} files ({few([info.filename for info in members], 3)})" if members else "no file"
         raise NotATripFile(f"{file} holds {held}: a zip of one CSV file can be read, others must be unpacked first")
     if members[0].flag_bits & 1:
         raise NotATripFile(f"{file} is encrypted: publish it without a password")

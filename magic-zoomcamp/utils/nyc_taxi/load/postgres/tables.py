@@ -7,7 +7,7 @@ import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
-from nyc_taxi.catalog.services import Service
+from nyc_taxi.catalog.services import SERVICES, Service
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.months import Month
 from nyc_taxi.transform.rules import REJECTED_COLUMNS
@@ -64,13 +64,19 @@ def tables_of(service: Service, schema: str) -> tuple[Table, Table]:
 
 
 def ensure_tables(cursor: Cursor, schema: str, tables: Sequence[Table]) -> None:
-    """Create a service's tables and the audit table where they are missing; add the columns that TLC added since."""
+    """
+    Create the tables of every service and the audit table where they are missing: who asks for a month finds them.
+
+    Those of the service at hand, `tables`, get the columns that TLC added since. Others stay as they are.
+    """
+    others = [table for service in SERVICES.values() for table in tables_of(service, schema) if table not in tables]
     complete = all(set(table.columns) <= _column_names(cursor, table) for table in tables)
-    if complete and audit.is_current(cursor, schema):
+    missing = [table for table in others if not _column_names(cursor, table)]
+    if complete and not missing and audit.is_current(cursor, schema):
         return
     ensure_schema(cursor, schema)
     audit.ensure(cursor, schema)
-    for table in tables:
+    for table in (*tables, *missing):
         _ensure_table(cursor, table)
 
 
