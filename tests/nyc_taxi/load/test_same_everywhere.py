@@ -51,9 +51,8 @@ def rows_of(content: Path | bytes, names: list[str]) -> Counter[str]:
 
 
 @pytest.fixture
-def check(settings: Settings, trips: TripServer, google: GoogleSettings, monkeypatch: pytest.MonkeyPatch) -> Check:
+def check(settings: Settings, trips: TripServer, google: GoogleSettings) -> Check:
     """Takes a file the whole way to every target, and compares what they hold with what was staged."""
-    monkeypatch.setattr(staging, "MALFORMED_SHARE", 1.0)  # of eight rows one is more than one in a hundred
     google = replace(google, dataset=f"test_{uuid.uuid4().hex}")
     bigquery_client(google).create_dataset(google.dataset)
     folder = trips.folder / "trip-data"
@@ -62,6 +61,7 @@ def check(settings: Settings, trips: TripServer, google: GoogleSettings, monkeyp
     def take(odd: OddParquet) -> None:
         odd.write(folder)
         run = run_of(settings, odd.service.name, "2020-10", "tlc", "none")
+        run = replace(run, malformed_share=1.0)  # of eight rows one is more than one in a hundred
         try:
             [file] = apply_rules(staging.stage_trip_file(run), run.rules).files
         except TaxiError as error:
