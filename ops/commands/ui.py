@@ -2,10 +2,26 @@
 
 import signal
 import sys
+from collections.abc import Mapping
 
 import click
 
 from ops.commands.arguments import examples
+
+
+def refuse_weak(values: Mapping[str, str]) -> None:
+    """LocalStackError for what production must not have, a line each."""
+    from ops.errors import LocalStackError
+    from ops.mage.owner import stored_owner
+    from ops.mage.production import is_production, refusals
+    from ops.paths import HOST
+
+    if not is_production(values):
+        return
+    owner = stored_owner()
+    signs_in = {"DEFAULT_OWNER_EMAIL": owner.email, "DEFAULT_OWNER_PASSWORD": owner.password}
+    if found := refusals({"POSTGRES_HOST": HOST, **values, **signs_in, "JWT_SECRET": owner.jwt_secret}):
+        raise LocalStackError("\n        ".join(found))
 
 
 @click.command("ui", epilog=examples("taxi ui", "MAGE_HOST_PORT=6790 taxi ui"))
@@ -25,6 +41,7 @@ def command() -> int:
     values = configured()
     port = ui_port(values)  # before anything starts
     refuse_unreadable(PROJECT, values)
+    refuse_weak(values)
     server = MageServer(environment(), port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

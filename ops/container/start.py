@@ -24,12 +24,12 @@ import psycopg2
 from ops.container import google
 from ops.container.git_remote import Remote, remote_of
 from ops.container.git_sync import Checkout
-from ops.container.production import is_on_cloud_run, is_production, refusals
 from ops.cpu import refuse_old_cpu
 from ops.errors import LocalStackError, StartRefused
 from ops.mage import owner_password, triggers_on
 from ops.mage.git_filter import install_git_filter
 from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
+from ops.mage.production import LOCKED, is_on_cloud_run, is_production, refusals
 from ops.mage.rendering import unreadable
 from ops.mage.server import QUIET, metadata_url
 from ops.paths import MAGE, PROJECT, ROOT, local_dir
@@ -44,8 +44,6 @@ ALWAYS = {
     "REQUIRE_USER_AUTHENTICATION": "1",
 }
 """What every server has, unless its environment says otherwise."""
-# Code comes from git or with the image: an edit in the web UI of a production server would be lost.
-IN_PRODUCTION = {"DISABLE_NOTEBOOK_EDIT_ACCESS": "1"}
 WITH_GIT = {
     "GIT_ENABLE_GIT_INTEGRATION": "1",
     "GIT_SYNC_ON_START": "0",  # done here, where it can be seen to work
@@ -86,7 +84,7 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     home = data / "home"  # whoever we are, this is ours to write
     home.mkdir(parents=True, exist_ok=True)
     env |= {"HOME": str(home), "STAGING_DIR": env.get("STAGING_DIR") or str(data / "staging")}
-    env = {**ALWAYS, **(IN_PRODUCTION if production else {}), "REPORTS_DIR": str(data / "reports"), **env}
+    env = {**ALWAYS, **(LOCKED if production else {}), "REPORTS_DIR": str(data / "reports"), **env}
     if not production:
         _own_secrets(env)
     remote = remote_of(env)

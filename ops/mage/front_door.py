@@ -22,6 +22,8 @@ class Refusal:
     status: int
     """Of HTTP."""
     message: str
+    location: str = ""
+    """Where to ask in its place, for a status that says so."""
 
 
 FRONT_DOOR = "/front-door"
@@ -44,6 +46,9 @@ class Refused(RequestHandler):
 
     async def prepare(self) -> None:
         """Answer."""
+        if self.refusal.location:
+            self.redirect(self.refusal.location, status=self.refusal.status)
+            return
         self.set_status(self.refusal.status)
         self.set_header("Connection", "close")  # the rest of the body is not read
         await self.finish({"error": {"code": self.refusal.status, "message": self.refusal.message}})

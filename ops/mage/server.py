@@ -21,6 +21,7 @@ from ops.http import session_to
 from ops.mage.git_filter import kept_clean
 from ops.mage.owner import Owner, renew_password, stored_owner
 from ops.mage.owner_password import NAME, to_pipe
+from ops.mage.production import LOCKED, is_production
 from ops.paths import HOST, MAGE, PROJECT
 from ops.ports import free_port
 from ops.wait import wait_until
@@ -149,7 +150,7 @@ class MageServer:
             "MAGE_DATABASE_CONNECTION_URL": metadata_url(self.env),
         }
         renew_password(own["MAGE_DATABASE_CONNECTION_URL"], self.owner)
-        return {**QUIET, **usual, **self.env, **own}
+        return {**QUIET, **usual, **(LOCKED if is_production(self.env) else {}), **self.env, **own}
 
 
 def scheduler_runs(url: str) -> bool:

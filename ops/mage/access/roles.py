@@ -2,13 +2,15 @@
 What the roles of Mage's accounts may ask its server for; a patch of it, requests_without_session, asks here.
 
 What a Viewer may send is a list, LOOKS, and all else is refused, websockets too; who has no role may only sign in and
-out. Of a pipeline a Viewer gets the blocks without their code. Accounts and roles, and the sessions of others, are the
-owners'.
+out. Of a pipeline a Viewer gets the blocks without their code and outputs. Accounts and roles, and the sessions of
+others, are the owners'.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from inflection import pluralize, singularize
 
 from ops.mage.access.sessions import Role, role_of, user_of
 from ops.mage.front_door import Refusal
@@ -46,6 +48,11 @@ LOOKS = frozenset(
     }
 )
 """What a Viewer may GET, a resource or what belongs to one: the pages of runs, logs, triggers, pipelines, charts."""
+HIDDEN = {
+    "pipelines": {"includes_content": b"false", "includes_outputs": b"false"},
+    "pipelines/variables": {"global_only": b"true"},
+}
+"""What a Viewer's request for such a resource says, whatever it said: neither code nor what blocks have put out."""
 PUBLIC = frozenset({"projects", "statuses"})
 """What somebody without any role may GET: the web UI asks for it before it can say that something is missing."""
 ALWAYS = frozenset({"GET sessions", "POST sessions", "PUT sessions", "GET PipelineRunsPageHandler"})
@@ -76,11 +83,13 @@ NO_ROLE = "This account has no role: an owner gives it one with taxi users role"
 def refusal(request: Any, handler: type, found: Mapping[str, str]) -> Refusal | None:
     """Why the role of who has signed in does not allow the request, or None."""
     role, wanted = role_of(request), resource_of(handler, found)
+    if wanted == "pipelines" and ".." in found.get("pk", ""):
+        return Refusal(404, "There is no such pipeline")
     if handler.__name__ in API and request.method != "GET" and wanted not in WITHOUT_EDITING and editing_is_off():
         return Refusal(403, EDITING_IS_OFF)
     if role is Role.OWNER or may(role, request.method, wanted) or is_own_account(request, wanted, found):
-        if role is Role.VIEWER and wanted == "pipelines" and "pk" in found:
-            _hide_code(request)
+        if role is Role.VIEWER and "pk" in found:
+            _hide(request, HIDDEN.get(wanted, {}))
         return None
     return Refusal(403, f"The role {role.capitalize()} may not do that" if role is not Role.NONE else NO_ROLE)
 
@@ -96,7 +105,8 @@ def resource_of(handler: type, found: Mapping[str, str]) -> str:
     """What a request is about, such as pipelines/logs; a handler that is not of resources, by its name."""
     if handler.__name__ not in API:
         return handler.__name__
-    return "/".join(found[part] for part in ("resource", "child") if part in found)
+    # Mage takes any spelling of a resource, such as User for users.
+    return "/".join(pluralize(singularize(found[part].lower())) for part in ("resource", "child") if part in found)
 
 
 def may(role: Role, method: str, wanted: str) -> bool:
@@ -104,8 +114,10 @@ def may(role: Role, method: str, wanted: str) -> bool:
     request = f"{method} {wanted}"
     if request in ALWAYS:
         return True
+    if request in NAMES and role is not Role.NONE:
+        return True
     if role is Role.EDITOR:
-        return request in NAMES or not ACCOUNTS & set(wanted.split("/"))
+        return not ACCOUNTS & set(wanted.split("/"))
     return method == "GET" and wanted in (LOOKS if role is Role.VIEWER else PUBLIC)
 
 
@@ -114,9 +126,9 @@ def is_own_account(request: Any, wanted: str, found: Mapping[str, str]) -> bool:
     return wanted == "users" and request.method in ("GET", "PUT") and found.get("pk") == str(user_of(request).id)
 
 
-def _hide_code(request: Any) -> None:
-    """Have Mage leave out what is in files."""
+def _hide(request: Any, asked: Mapping[str, bytes]) -> None:
+    """Have Mage leave out what is in files and in outputs."""
     for arguments in (request.arguments, request.query_arguments):
-        for name in [name for name in arguments if re.fullmatch(r"includes?_content", name)]:
+        for name in [name for name in arguments if re.fullmatch(r"includes?_(content|outputs)\w*", name)]:
             del arguments[name]
-        arguments["includes_content"] = [b"false"]
+        arguments.update({name: [value] for name, value in asked.items()})

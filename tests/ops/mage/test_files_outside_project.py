@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ops.mage.access import paths
 from ops.mage.front_door import HANDLED
 from ops.mage.patches.front_door import files_outside_project
 
@@ -22,7 +23,7 @@ def request_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simp
     """A request at work, in a process whose programs are in tmp_path."""
     monkeypatch.syspath_prepend(tmp_path)
     programs = (str(tmp_path / "installed"), sys.prefix, sys.base_prefix)
-    monkeypatch.setattr(files_outside_project, "_allowed", lambda: ((), programs, frozenset()))
+    monkeypatch.setattr(paths, "allowed", lambda: ((), programs, frozenset()))
     request = SimpleNamespace(method="GET", path="/api/pipelines")
     sys.addaudithook(partial(files_outside_project._hear, os.getpid()))  # asks nothing once the request is over
     before = HANDLED.set(request)  # type: ignore[arg-type]
@@ -70,7 +71,7 @@ def test_a_folder_of_the_project_is_removed_with_all_that_is_in_it_and_no_other(
         for name in ("project", "other"):
             (tmp_path / name / "folder").mkdir(parents=True)
             (tmp_path / name / "folder" / "metadata.yaml").touch()
-    monkeypatch.setattr(files_outside_project, "_allowed", lambda: ((str(tmp_path / "project"),), (), frozenset()))
+    monkeypatch.setattr(paths, "allowed", lambda: ((str(tmp_path / "project"),), (), frozenset()))
     monkeypatch.setattr(shutil, "_use_fd_functions", shutil._use_fd_functions)  # type: ignore[attr-defined]
     files_outside_project._remove_by_whole_paths()
     shutil.rmtree(tmp_path / "project" / "folder")

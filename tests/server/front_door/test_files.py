@@ -214,7 +214,7 @@ def test_what_leads_outside_is_refused_by_its_status_and_said_in_the_log(
     mage: Mage, owner_line: requests.Session, outside: Outside
 ) -> None:
     url = f"{mage.server.url}/api/pipelines/{quote(f'../../{outside.folder.name}/x', safe='')}"
-    assert owner_line.get(url, timeout=30).status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
+    assert owner_line.get(url, timeout=30).status_code == HTTPStatus.NOT_FOUND
     answer = owner_line.get(f"{mage.server.url}/api/git_files/{quote('outside/metadata.yaml', safe='')}", timeout=30)
     assert answer.status_code == HTTPStatus.FORBIDDEN
     assert answer.json()["error"]["message"] == "That file is not in the project"
@@ -227,3 +227,19 @@ def test_no_secret_is_in_what_the_owner_is_told_of_the_server(mage: Mage, owner_
     for path in TOLD_OF_THE_SERVER:
         answer = owner_line.get(f"{mage.server.url}/api/{path}", timeout=60)
         assert not [secret for secret in secrets if secret in answer.text], path
+
+
+PRIVATE = ("interactions", "git_files", "file_contents", "files", "browser_items", "custom_templates", "blocks")
+
+
+@pytest.mark.parametrize("resource", PRIVATE)
+def test_neither_googles_key_nor_what_is_gits_is_read_by_a_resource(
+    mage: Mage, owner_line: requests.Session, resource: str
+) -> None:
+    key = Path(mage.server.env["GOOGLE_APPLICATION_CREDENTIALS"])
+    assert "private_key" in key.read_text()
+    for path in (key, mage.checkout / ".git" / "config", mage.checkout / ".git" / "HEAD", "../.git/config"):
+        answer = owner_line.get(f"{mage.server.url}/api/{resource}/{quote(str(path), safe='')}", timeout=30)
+        assert "private_key" not in answer.text
+        assert "repositoryformatversion" not in answer.text
+        assert "refs/heads" not in answer.text

@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 import pytest
 
-from ops.container.start import IN_PRODUCTION
 from ops.mage.api import MageApi, MageApiError
 from ops.stack.google import GoogleServer
 from tests.server.conftest import Mage, wait
@@ -47,8 +46,7 @@ EDITS = [
 @pytest.fixture(scope="module")
 def production(google_server: GoogleServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mage]:
     """A server as production has it."""
-    settings = {"ENV": "production", **IN_PRODUCTION}
-    with apart(google_server, tmp_path_factory.mktemp("production"), **settings) as running:
+    with apart(google_server, tmp_path_factory.mktemp("production"), ENV="production") as running:
         yield running
 
 

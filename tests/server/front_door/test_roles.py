@@ -6,8 +6,8 @@ import pytest
 import requests
 from websocket import WebSocketBadStatusException, create_connection
 
-from ops.mage.api import MageApi
-from tests.server.conftest import Mage
+from ops.mage.api import MageApi, MageApiError
+from tests.server.conftest import Mage, wait
 from tests.server.front_door.routes import METHODS, Surface
 
 pytestmark = pytest.mark.mage
@@ -57,7 +57,8 @@ def test_a_viewer_looks_at_what_is_listed_and_asks_for_nothing_else(
     assert len(surface.resources) > 70
     others = [resource for resource in surface.resources if resource != "sessions"]  # a PUT of those signs out
     found = passed(mage, viewer_line, others)
-    assert found == {("GET", resource) for resource in VIEWER_LOOKS if "/" not in resource}
+    names = {("GET", "permissions"), ("GET", "roles")}  # which the page of one's own account asks for
+    assert found == {("GET", resource) for resource in VIEWER_LOOKS if "/" not in resource} | names
     found = passed(mage, viewer_line, surface.resources, "pipelines/test_config/")
     looks = {resource.partition("/")[2] for resource in VIEWER_LOOKS if resource.startswith("pipelines/")}
     assert found == {("GET", resource) for resource in looks}
@@ -106,6 +107,23 @@ def test_a_viewer_gets_no_code_by_asking_for_it(mage: Mage, viewer_line: request
     assert CODE not in answer.text
 
 
+def test_a_viewer_gets_no_output_of_a_block(mage: Mage, viewer_line: requests.Session, editor: MageApi) -> None:
+    trigger = editor.create("pipelines/test_config/pipeline_schedules", name="for outputs", schedule_type="api")
+    editor.update("pipeline_schedules", trigger["id"], status="active")
+    run = editor.create(f"pipeline_schedules/{trigger['id']}/pipeline_runs", variables={})
+    wait(lambda: editor.get("pipeline_runs", run["id"])["status"] == "completed", 120, "the run's end")
+    url = f"{mage.server.url}/api/pipelines/test_config"
+    for asked in ("", "?includes_outputs=true", "?includes_outputs=1&includes_content=true"):
+        answer = viewer_line.get(f"{url}{asked}", timeout=30)
+        assert answer.status_code == 200
+        assert not any(block.get("outputs") for block in answer.json()["pipeline"]["blocks"])
+        assert "sample_data" not in answer.text
+    for asked in ("", "?global_only=false"):
+        listed = viewer_line.get(f"{url}/variables{asked}", timeout=30).json()["variables"]
+        assert {entry["block"]["uuid"] for entry in listed} <= {"global"}
+    assert viewer_line.get(f"{mage.server.url}/api/pipelines/%2e%2e", timeout=30).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/websocket/", "/websocket/terminal"])
 def test_a_viewer_opens_no_websocket(mage: Mage, viewer: MageApi, path: str) -> None:
     header = [f"OAUTH-TOKEN: {viewer._session.headers['OAUTH-TOKEN']!s}"]
@@ -134,6 +152,28 @@ def test_an_editor_manages_no_accounts(mage: Mage, surface: Surface, editor_line
         for method in ("POST", "PUT", "DELETE"):
             answer = editor_line.request(method, f"{mage.server.url}/api/{resource}/1", json={}, timeout=60)
             assert is_refused(answer) or answer.status_code == HTTPStatus.METHOD_NOT_ALLOWED, (method, resource)
+
+
+@pytest.mark.parametrize("spelled", ["oauth_access_token", "Oauth_access_tokens", "USERS", "user", "Role_permission"])
+def test_an_editor_gets_no_account_by_another_spelling(mage: Mage, editor_line: requests.Session, spelled: str) -> None:
+    assert is_refused(editor_line.get(f"{mage.server.url}/api/{spelled}", timeout=30))
+
+
+@pytest.mark.parametrize("field", ["email", "username"])
+def test_only_an_owner_renames_an_account(mage: Mage, viewer: MageApi, editor: MageApi, field: str) -> None:
+    for person in (viewer, editor):
+        [own] = [user for user in mage.api.list("users") if user["email"] == person.email]
+        with pytest.raises(MageApiError, match=f"Only an owner changes the {field} of an account"):
+            person.update("users", own["id"], **{field: "ceo@example.com"})
+        person.update("users", own["id"], first_name="Ada", **{field: own[field]})
+        mage.api.update("users", own["id"], **{field: own[field]})
+
+
+def test_a_trigger_is_of_this_project(mage: Mage, editor: MageApi) -> None:
+    made = editor.create(
+        "pipelines/test_config/pipeline_schedules", name="elsewhere", schedule_type="api", repo_path=str(mage.checkout)
+    )
+    assert made["repo_path"] == str(mage.server.project)
 
 
 @pytest.mark.parametrize("field", ["roles_new", "role_ids", "owner", "roles"])

@@ -82,6 +82,27 @@ def test_a_thousand_wrong_passwords_take_days_and_the_owner_waits_five_minutes(
     assert attempts.pause("#1", "somewhere new") == 0
 
 
+def test_invented_names_do_not_make_room_for_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.mage.patches.front_door.sign_in_by_provider.time.monotonic", lambda: 0.0)
+    attempts, guesses = Attempts(), 0
+    for number in range(5_000):
+        attempts.failed(f"nobody{number}@example.org", "elsewhere")
+        if attempts.pause("#1", "elsewhere") == 0:
+            attempts.failed("#1", "elsewhere")
+            guesses += 1
+    assert guesses == 5
+    assert len(attempts._failed) < 1_100
+
+
+@pytest.mark.parametrize("value", [["x"], {"a": "b"}, 7, True])
+@pytest.mark.parametrize("field", ["email", "username", "password", "provider", "token"])
+def test_what_is_no_text_is_refused_in_a_sentence(mage: Mage, field: str, value: object) -> None:
+    asked = {"email": OWNER.email, "password": "x", field: value}
+    answer = signing_in(mage.server.url, **asked)  # type: ignore[arg-type]
+    assert answer.json()["error"]["message"] == "Sign in with e-mail and password, both of them text"
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+
+
 @pytest.mark.parametrize("token", ["", "x", "0" * 5_000, "eyJhbGciOiJub25lIn0.eyJ0b2tlbiI6IngifQ.", "a b"])
 @pytest.mark.parametrize("where", ["OAUTH-TOKEN", "Authorization", "cookie", "address"])
 def test_a_wrong_or_empty_token_is_no_session(mage: Mage, where: str, token: str) -> None:

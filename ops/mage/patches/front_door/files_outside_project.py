@@ -7,8 +7,9 @@ environment of the server with its secrets, files outside the project to write.
 
 Patch: Python itself is asked, by an audit hook. While a request is handled, a file that is opened, listed, made, moved
 or removed must be in the project or in Mage's own data, or, to be read, belong to the installed programs, symbolic
-links followed. Anything else is refused with 403, whichever resource it was and however the path was written. What a
-block does when it is executed is its own affair. Resources that show files show those of the project only.
+links followed. What is git's, and the file of Google's key, are opened by their own packages and by no resource.
+Anything else is refused with 403, whichever resource it was and however the path was written. What a block does when it
+is executed is its own affair. Resources that show files show those of the project only.
 """
 
 import asyncio
@@ -17,17 +18,16 @@ import inspect
 import os
 import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ops.mage.access.paths import is_inside, is_key, is_of_git, may_open
 from ops.mage.front_door import HANDLED
-from ops.paths import PROJECT, ROOT
 
 UPSTREAM = "https://github.com/mage-ai/mage-ai/issues/6134"
 MODULE = "mage_ai.server.server"
@@ -45,9 +45,11 @@ CHANGES = {
     "os.truncate": 1,
 }
 """Python's audit events of changes, and how many of their arguments are paths."""
-SYSTEM = ("/etc/mime.types", "/etc/ssl", "/usr/lib", "/usr/local/lib", "/usr/share", "/dev/urandom")
-KEYS = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACC_KEY_FILEPATH")
-"""Settings that name the file of a key, which Google's clients read: logs and outputs may be in a bucket."""
+PACKAGES = {
+    "git": f"{os.sep}site-packages{os.sep}git{os.sep}",
+    "google": f"{os.sep}site-packages{os.sep}google{os.sep}",
+}
+"""The packages that may open what is git's, and the file of a key, by a part of their files' paths."""
 IMPORT = "<frozen importlib._bootstrap_external>"
 INSTALLED = importlib.metadata.__file__
 
@@ -87,52 +89,6 @@ def apply(server: Any) -> None:
     Block.execute_sync = execute_unwatched
 
 
-def is_inside(path: str, project: Path) -> bool:
-    """Whether a path, as the server would open it, is the project or in it, symbolic links followed."""
-    if not path or "\0" in path:
-        return False
-    return _is_below(os.path.realpath(path), (os.path.realpath(project),))
-
-
-def may_open(path: str, write: bool) -> bool:
-    """Whether what a request asks for may lead to this file."""
-    real = os.path.realpath(path)
-    to_write, to_read, files = _allowed()
-    return real in files or _is_below(real, to_write) or (not write and _is_below(real, to_read))
-
-
-def _is_below(real: str, roots: tuple[str, ...]) -> bool:
-    """Whether a path without symbolic links is one of the folders, or in one."""
-    return any(real == root or real.startswith(root + os.sep) for root in roots)
-
-
-@cache
-def _allowed() -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
-    """The folders to write to, those to read only, and single files, all without symbolic links."""
-    from jupyter_core.paths import jupyter_runtime_dir
-    from mage_ai.settings.repo import get_data_dir, get_variables_dir
-    from mage_ai.settings.utils import base_repo_path
-
-    project, home = Path(base_repo_path()), Path.home()
-    git = next((folder / ".git" for folder in (project, *project.parents) if (folder / ".git").exists()), project)
-    own: tuple[str | Path, ...] = (
-        project,
-        git,
-        get_data_dir(),
-        get_variables_dir(),
-        tempfile.gettempdir(),
-        jupyter_runtime_dir(),
-    )
-    programs: tuple[str | Path, ...] = (sys.prefix, sys.base_prefix, ROOT / "ops", PROJECT / "utils", *SYSTEM)
-    google = [os.environ[name] for name in KEYS if os.environ.get(name)]
-    files: tuple[str | Path, ...] = (os.devnull, home / ".gitconfig", home / ".gitconfig.lock", *google)
-    return tuple(map(_real, own)), tuple(map(_real, programs)), frozenset(map(_real, files))
-
-
-def _real(path: str | os.PathLike[str]) -> str:
-    return os.path.realpath(os.path.expanduser(path))
-
-
 def _hear(pid: int, event: str, args: tuple[Any, ...]) -> None:
     """Refuse what a request may not do; called for everything that Python does in this process."""
     if event == "open":
@@ -150,11 +106,8 @@ def _hear(pid: int, event: str, args: tuple[Any, ...]) -> None:
         if path is None or isinstance(path, int):  # the folder where the server runs, or what is open already
             continue
         name = os.fsdecode(path)
-        if (
-            may_open(name, write)
-            or (event == "os.mkdir" and os.path.isdir(name))
-            or _is_pythons_own(event, name, write)
-        ):
+        made = event == "os.mkdir" and os.path.isdir(name)
+        if may_open(name, write) or made or _is_pythons_own(event, name, write) or _is_packages_own(name, write):
             continue
         print(f"{request.method} {request.path} refused: {event} of {name!r} outside the project", flush=True)
         # A search through folders goes on without the one that it may not list.
@@ -172,6 +125,14 @@ def _is_pythons_own(event: str, name: str, write: bool) -> bool:
         return True
     callers = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(caller))
     return name in sys.path and INSTALLED in callers
+
+
+def _is_packages_own(name: str, write: bool) -> bool:
+    """Whether the package asks whose file it is: GitPython for git's, Google's clients for the key."""
+    real = os.path.realpath(name)
+    owner = "git" if is_of_git(real) else "google" if is_key(real) and not write else None
+    callers = traceback.walk_stack(sys._getframe(2))
+    return owner is not None and any(PACKAGES[owner] in frame.f_code.co_filename for frame, _ in callers)
 
 
 def _remove_by_whole_paths() -> None:

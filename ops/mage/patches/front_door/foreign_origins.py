@@ -5,9 +5,12 @@ Fault: every answer of Mage's allows every origin to read it, and no request is 
 change nor a websocket. A page that a person has open, of another port of this machine too, works in Mage as that
 person. By a name that points here (DNS rebinding) so does any page.
 
+Opened as localhost, a page of Mage's sends everything, the password too, to port 6789 of this machine, whoever listens.
+
 Patch: the headers that allow it are gone. A request that changes something, or opens a websocket, must come from a page
 of the server itself, of MAGE_PUBLIC_HOST or of MAGE_ALLOWED_ORIGINS, or from a program, which names no origin. The
-server answers only to addresses, to localhost, and to the names of those origins.
+server answers only to addresses, to localhost, and to the names of those origins. A page that is asked for as
+localhost, with another port, is shown as 127.0.0.1.
 """
 
 import inspect
@@ -22,9 +25,10 @@ from ops.mage.front_door import Refusal, guard_mage, is_websocket
 
 UPSTREAM = "none filed"
 MODULE = "mage_ai.server.server"
+MAGES_PORT = "6789"
 READING = ("GET", "HEAD", "OPTIONS")
 ALLOWING = "Access-Control-Allow-"
-THROUGH_GCLOUD = ("http://localhost:8080", "http://127.0.0.1:8080")
+THROUGH_GCLOUD = tuple(f"http://{name}:{port}" for name in ("localhost", "127.0.0.1") for port in (6789, 8080))
 """Where a person's browser finds the server through `gcloud run services proxy`."""
 
 
@@ -40,6 +44,10 @@ def apply(server: Any) -> None:
         _say_less(handler)
 
     def check(request: Any, *_: object) -> Refusal | None:
+        if goes_astray(request):
+            return Refusal(
+                302, "", location=f"{request.protocol}://127.0.0.1:{request.host.split(':')[1]}{request.uri}"
+            )
         # On Cloud Run, Google's front door hands on what is for this service's names, and nothing else.
         if not on_cloud_run and not is_own_host(request.host_name, own):
             return Refusal(421, "This server does not answer to that name: set MAGE_PUBLIC_HOST to its address")
@@ -50,6 +58,13 @@ def apply(server: Any) -> None:
         return None
 
     guard_mage(server, check)
+
+
+def goes_astray(request: Any) -> bool:
+    """Whether a browser asks for a page by the name and port for which Mage's pages know another server."""
+    page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+    name, _, port = request.host.lower().partition(":")
+    return page and name == "localhost" and port.isdecimal() and port != MAGES_PORT
 
 
 def own_origins(environ: Mapping[str, str]) -> frozenset[str]:

@@ -22,8 +22,9 @@ from ops.mage.front_door import HANDLED
 
 UPSTREAM = "https://nvd.nist.gov/vuln/detail/CVE-2026-111823"
 MODULE = "mage_ai.api.resources.SessionResource"
+FIELDS = ("email", "username", "password", "provider", "token")
 FREE_ATTEMPTS = 5
-MOST_ACCOUNTS, MOST_ADDRESSES = 1_000, 20
+MOST_NAMES, MOST_ADDRESSES = 1_000, 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 300.0
 
 
@@ -42,6 +43,8 @@ def apply(session: Any) -> None:
     usual = dict(not_found)
 
     async def create_if_allowed(cls: Any, /, payload: Any, user: Any, **given: Any) -> Any:
+        if not all(isinstance(payload.get(name) or "", str) for name in FIELDS):
+            raise session.ApiError(refusal(400, "Sign in with e-mail and password, both of them text"))
         provider = payload.get("provider") or ("?" if payload.get("token") else "")
         if provider and provider not in configured_providers():
             raise session.ApiError(refusal(401, "Sign in with e-mail and password"))
@@ -121,10 +124,11 @@ class Attempts:
     def failed(self, account: str, address: str) -> None:
         """Count a wrong password."""
         key = self._key(account, address)
-        if len(self._failed) >= MOST_ACCOUNTS and key not in self._failed:
-            # Somebody tries names: the one that was tried least is forgotten, and not the one under attack.
-            self._failed.pop(min(self._failed, key=lambda name: self._failed[name][0]))
         self._failed[key] = (self._failed.get(key, (0, 0.0))[0] + 1, time.monotonic())
+        # Names without an account are invented, as many as one likes: they make room for each other, for no account.
+        invented = [name for name in self._failed if not name[0].startswith("#")]
+        if len(invented) > MOST_NAMES:
+            del self._failed[invented[0]]
 
     def forget(self, account: str, address: str) -> None:
         """The right password came: its address is known from now on."""

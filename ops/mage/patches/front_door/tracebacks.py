@@ -22,7 +22,7 @@ from ops.mage.access.sessions import has_session
 UPSTREAM = "none filed"
 MODULE = "mage_ai.server.server"
 RENDER = "__render_error"
-REFUSALS = frozenset({401, 403, 413, 429})
+REFUSALS = frozenset({400, 401, 403, 413, 429})
 STATUSES = {"UnauthenticatedRequestException": 401, "ValueError": 400, "JSONDecodeError": 400}
 """Of errors that say no status themselves."""
 
@@ -38,7 +38,9 @@ def apply(server: Any) -> None:
 
     def write_error(self: Any, status_code: int, exc_info: Any = None, **_: object) -> None:
         error = exc_info[1] if exc_info else None
-        code = int(getattr(error, "code", None) or STATUSES.get(type(error).__name__, status_code))
+        code = getattr(error, "code", None)
+        if not isinstance(code, int):  # a database's errors have codes of their own
+            code = STATUSES.get(type(error).__name__, status_code)
         known = has_session(self.request)
         if status_code >= 500 and error is not None:
             print("".join(traceback.format_exception(error)), flush=True)

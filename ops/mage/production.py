@@ -11,6 +11,9 @@ SHORTEST_JWT_SECRET = 16
 # Mage's own defaults, and what people write where they mean to write something else later.
 PLACEHOLDERS = {"admin", "change-me", "changeme", "materia", "mage", "owner", "password", "placeholder", "secret"}
 DEFAULT_EMAILS = {"admin@admin.com", EMAIL}
+# Code comes from git or with the image: an edit in the web UI of a production server would be lost.
+LOCKED = {"DISABLE_NOTEBOOK_EDIT_ACCESS": "1"}
+"""What a server has in production, unless its environment says otherwise."""
 ON = {"true", "1", "t"}
 """What Mage takes for yes; anything else is no."""
 
