@@ -75,6 +75,7 @@ WITHOUT_EDITING = ACCOUNTS | {
     "pipelines/backfills",
     "pipelines/pipeline_schedules",
     "sessions",
+    "syncs",
 }
 """What may be changed where editing is off: runs, triggers, accounts; of a pipeline, see the patch edits_by_owners."""
 NO_ROLE = "This account has no role: an owner gives it one with taxi users role"
