@@ -115,7 +115,7 @@ def test_a_csv_file_is_read_as_the_same_words_in_parquet(
     check_csv(tmp_path_factory.mktemp("odd"), content)
 
 
-@pytest.mark.large
+@pytest.mark.fuzz
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("check", "files"), [(check_parquet, odd_parquets()), (check_csv, odd_csvs())], ids=["parquet", "csv"]

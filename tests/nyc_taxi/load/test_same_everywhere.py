@@ -103,7 +103,7 @@ def test_every_target_sees_the_same(check: Check, odd: OddParquet) -> None:
     check(odd)
 
 
-@pytest.mark.large
+@pytest.mark.fuzz
 @pytest.mark.timeout(900)
 def test_every_target_sees_the_same_for_minutes(check: Check) -> None:
     """New files at every run; a finding is printed with the call that makes it again."""
