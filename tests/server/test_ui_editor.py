@@ -1,7 +1,9 @@
 """The editor: blocks and charts run with a click, and what they made is seen."""
 
 import re
+from dataclasses import fields
 
+from nyc_taxi.manifest import StagedFile
 from playwright.sync_api import Locator, expect
 
 from ops.browser.mage_ui import MageUi
@@ -22,7 +24,7 @@ def test_a_block_shows_the_first_trips_and_the_manifest(mage: Mage, ui: MageUi) 
     assert len(trips) == 10
     assert {row["tpep_pickup_datetime"][:8] for row in trips} == {"2021-01-"}
     block.get_by_role("button", name="Output 1").click()
-    expect(block.get_by_text("1 row x 17 columns")).to_be_visible()
+    expect(block.get_by_text(f"1 row x {len(fields(StagedFile))} columns")).to_be_visible()
     [file] = table(block)
     assert (file["service_name"], file["month_text"], file["rows_read"]) == ("yellow", "2021-01", str(ROWS))
     expect(ui.error_popups()).to_have_count(0)
@@ -34,7 +36,7 @@ def test_a_block_that_runs_with_those_above_shows_its_own_trips(mage: Mage, ui: 
     block = ui.run_block("transform_taxi_data")
     expect(block.get_by_text("load_api_data, yellow")).to_have_count(0)
     [line] = block.get_by_text("transform_taxi_data, yellow 2021-01: the first 10 of").all_inner_texts()
-    [accepted] = re.findall(r"of (\d+) rows", line.replace(",", ""))
+    [accepted] = re.findall(r"the first 10 of (\d+) rows", line.replace(",", ""))
     assert int(accepted) < ROWS - MALFORMED
     expect(block.get_by_text(f"{accepted} rows x 21 columns")).to_be_visible()
     assert all(int(row["passenger_count"]) > 0 for row in table(block))

@@ -90,7 +90,7 @@ def partition_of(cursor: Cursor, table: Table, month: Month, ours: str = "") -> 
     for name, bound in cursor.fetchall():
         if bound == "DEFAULT":
             _check_default(cursor, name, day)
-        elif day in bound:
+        elif bound and day in bound:  # none: the partition of another month that a load has replaced just now
             found = name
             if bound != f"FOR VALUES IN ({day})":
                 raise TargetUnavailable(f"{name} holds more months than {month}: split it and run again")
