@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nyc_taxi.errors import StorageFull
+from nyc_taxi.errors import StorageFull, shortened
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+LONGEST_FOLDER = 110
+"""Characters of a folder's path in a message: room is left for the cause and what to do."""
 
 
 @contextmanager
@@ -42,5 +44,5 @@ def writing_to(
         if full_only and error.errno not in FULL:
             raise
         why = os.strerror(error.errno) if error.errno else error
-        about = f"{what}: " if what else ""
-        raise StorageFull(f"{about}cannot write to {folder} ({why}): make room there or set {setting}") from None
+        about, where = f"{what}: " if what else "", shortened(str(folder), LONGEST_FOLDER)
+        raise StorageFull(f"{about}cannot write to {where} ({why}): make room there or set {setting}") from None

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from nyc_taxi.errors import NotATripFile, NotPublished, StorageFull, TaxiError, TooManyMalformed
-from nyc_taxi.extract import published, staging
+from nyc_taxi.extract import published, staged_file, staging
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.run import RunContext
@@ -108,7 +108,7 @@ def test_malformed_rows_lie_beside_the_staged_file(offline: Settings, trips: Tri
 def test_small_pieces_do_not_make_small_row_groups(
     offline: Settings, trips: TripServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "ROW_GROUP", 1_000)
+    monkeypatch.setattr(staged_file, "ROW_GROUP", 1_000)
     monkeypatch.setattr("nyc_taxi.extract.unpack.BLOCK_BYTES", 8_192)  # some 80 rows
     generate("yellow", "2021-01", "dtc", 5_000, trips.folder)
     metadata = pq.read_metadata(stage(run_of(offline, "yellow", "2021-01", "dtc")).path)

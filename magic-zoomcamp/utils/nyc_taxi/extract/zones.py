@@ -3,17 +3,16 @@
 import csv
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock
 
 from nyc_taxi.catalog.origins import ORIGINS
-from nyc_taxi.errors import NotATripFile, StorageFull
+from nyc_taxi.errors import NotATripFile
 from nyc_taxi.extract.http import fetch_if_changed, shown
 from nyc_taxi.extract.published import GS
-from nyc_taxi.files import replacing
+from nyc_taxi.files import replacing, writing_to
 from nyc_taxi.settings import Settings
 
 LIST = "taxi_zone_lookup.csv"
@@ -48,7 +47,7 @@ def taxi_zones(settings: Settings) -> dict[int, Zone]:
     The list is kept in the staging folder, only once it could be read.
     """
     url, folder = zone_list_url(settings), settings.staging_dir / "tlc"
-    try:
+    with writing_to(folder, LIST):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{LIST}.lock"):
             etag, kept = _kept(folder, url)
@@ -57,11 +56,6 @@ def taxi_zones(settings: Settings) -> dict[int, Zone]:
             zones = _parse_zones(content, url)
             if fetched:
                 _keep(folder, url, *fetched)
-    except OSError as error:
-        raise StorageFull(
-            f"{LIST}: cannot write to {shown(str(folder))} ({os.strerror(error.errno) if error.errno else error}): "
-            f"make room there or set STAGING_DIR"
-        ) from None
     return zones
 
 
