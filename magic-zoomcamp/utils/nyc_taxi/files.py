@@ -14,19 +14,33 @@ LONGEST_FOLDER = 110
 
 
 @contextmanager
-def replacing(path: Path, *, locked: bool) -> Iterator[Path]:
+def replacing(path: Path, *, locked: bool, durable: bool = False) -> Iterator[Path]:
     """
     A name to write to, which takes the place of `path` when all went well: a reader sees the old file or the new.
 
     `locked`: a lock of the caller's keeps other writers of `path` away. The name is the same each time then, so that
-    the next writer takes up what a killed one left.
+    the next writer takes up what a killed one left. `durable`: after it the file is on the disk under its name, so
+    that what says so may be written; else a crash of the machine can leave it empty or cut.
     """
     part = path.with_name(f"{path.name}.part" if locked else f".{path.name}.{os.getpid()}.part")
     try:
         yield part
+        if durable:
+            _write_through(part)
         os.replace(part, path)
+        if durable:
+            _write_through(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

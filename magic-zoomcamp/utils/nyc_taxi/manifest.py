@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from math import isclose
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nyc_taxi.catalog.services import Service, service_named
-from nyc_taxi.errors import CountsDisagree, NotATripFile
+from nyc_taxi.errors import CountsDisagree, NotATripFile, shortened
 from nyc_taxi.months import Month
 
 BATCH_ROWS = 16_384
@@ -75,6 +76,23 @@ class StagedFile:
         return Path(self.path)
 
     @property
+    def note(self) -> Path:
+        """Beside the staged file: what vouches for it and its malformed rows, and names their sizes."""
+        return Path(self.path).with_name(f"{self.month_text}.json")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Where its rows are read: NotATripFile for a damaged file, whose note is forgotten, so it is made anew."""
+        try:
+            yield
+        except (pa.ArrowInvalid, OSError) as error:
+            self.note.unlink(missing_ok=True)
+            raise NotATripFile(
+                f"staged file {shortened(self.path, 110)} is damaged ({shortened(str(error), 60)}): "
+                f"run load_api_data again, which makes it anew"
+            ) from None
+
+    @property
     def rows_rejected(self) -> int:
         """Rows kept out of the table, for whatever reason."""
         return sum(self.rejected.values())
@@ -82,7 +100,8 @@ class StagedFile:
     @property
     def rows_staged(self) -> int:
         """Rows that the staged file really holds."""
-        return int(pq.read_metadata(self.staged).num_rows)
+        with self.reading():
+            return int(pq.read_metadata(self.staged).num_rows)
 
     def to_row(self) -> dict[str, Any]:
         """Plain strings and numbers, the rest as JSON text: what Mage and a note on disk keep without loss."""
@@ -104,10 +123,10 @@ class StagedFile:
             )
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Stream the staged rows, optionally some columns only; NotATripFile when the staged file is gone."""
+        """Stream the staged rows, optionally some columns only; NotATripFile when the file is gone or damaged."""
         # A small buffer per column, and one thread: whoever takes the rows has work for the other core, and each of
         # Arrow's reading threads would keep a memory of its own.
-        with pq.ParquetFile(self.staged, pre_buffer=False, buffer_size=READ_BYTES) as parquet:
+        with self.reading(), pq.ParquetFile(self.staged, pre_buffer=False, buffer_size=READ_BYTES) as parquet:
             yield from parquet.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
 
 

@@ -49,14 +49,14 @@ class StagedFileWriter:
     def write(self) -> StagedFile:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
         path, malformed = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
-        with replacing(path, locked=True) as part:
+        with replacing(path, locked=True, durable=True) as part:
             with pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
                 for table in _groups(self._counted(self._pieces())):
                     trips.write_table(table, row_group_size=ROW_GROUP)
             self._check()
             if self.malformed:
                 rows = pa.Table.from_pylist(list(map(asdict, self.malformed)), MALFORMED_SCHEMA)
-                with replacing(malformed, locked=True) as part_malformed:
+                with replacing(malformed, locked=True, durable=True) as part_malformed:
                     pq.write_table(rows, part_malformed)
         published = self.downloaded.published
         return StagedFile(

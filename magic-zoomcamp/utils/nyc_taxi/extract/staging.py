@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock
 
 from nyc_taxi.errors import few
@@ -48,15 +50,38 @@ def _staged_before(run: RunContext, note: Path) -> StagedFile | None:
         known = json.loads(note.read_text())
         if known["format"] != FORMAT:  # first: another format's note may have other fields
             return None
-        staged = StagedFile.of_row(known["file"])
+        staged, sizes = StagedFile.of_row(known["file"]), dict(known["sizes"])
     except (ValueError, KeyError, TypeError):
         return None  # a note that a crash of the machine left unreadable is no note
-    if not all(Path(path).exists() for path in (staged.path, staged.malformed_path) if path):
-        return None
+    for path, rows in _rows_by_path(staged).items():
+        if wrong := _what_is_wrong(path, sizes.get(path.name), rows):
+            print(f"{shown(str(path))} {wrong}: it is made anew", flush=True)
+            return None
     share = 1 if run.origin.holds_other_months else run.malformed_share  # there it is a share of the whole file
     if sum(staged.malformed.values()) > staged.rows_read * share:
         return None  # staged by a run that tolerated more: this one says what is wrong
     return staged
+
+
+def _rows_by_path(staged: StagedFile) -> dict[Path, int]:
+    """The staged file and that of its malformed rows, if there are some, with the rows of each."""
+    malformed = sum(staged.malformed.values())
+    return {Path(staged.path): staged.rows_read - malformed} | (
+        {Path(staged.malformed_path): malformed} if staged.malformed_path else {}
+    )
+
+
+def _what_is_wrong(path: Path, size: int | None, rows: int) -> str:
+    """Why a file cannot be what was staged, by its size and the rows in its footer; empty where it can."""
+    try:
+        found, found_rows = path.stat().st_size, pq.read_metadata(path).num_rows
+    except FileNotFoundError:
+        return "is gone"
+    except (pa.ArrowInvalid, OSError):
+        return "is damaged"
+    if found != size:
+        return f"has {found:,} bytes, its note says {size or 0:,}"
+    return "" if found_rows == rows else f"has {found_rows:,} rows, its note says {rows:,}"
 
 
 def _current(run: RunContext, published: Published, folder: Path, note: Path) -> StagedFile:
@@ -80,12 +105,15 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
         if known is not None and same:
             staged = replace(known, url=published.url, etag=published.etag)
         else:
+            if not note.exists() and base.with_suffix(".parquet").exists():
+                print(f"{base.name}.parquet has no note that vouches for it: it is made anew", flush=True)
             staged = StagedFileWriter(run, downloaded, base).write()
     finally:
         for path in downloaded.paths:
             path.unlink(missing_ok=True)
     with replacing(note, locked=True) as part:
-        part.write_text(json.dumps({"format": FORMAT, "file": staged.to_row()}))
+        sizes = {path.name: path.stat().st_size for path in _rows_by_path(staged)}
+        part.write_text(json.dumps({"format": FORMAT, "file": staged.to_row(), "sizes": sizes}))
     _forget_old_versions(folder, run, base)
     size, seconds = f"{staged.bytes / 1e6:,.1f} MB", fetched - started
     done = "are staged already: its bytes are the same" if same else f"staged in {time.monotonic() - fetched:.1f} s"
@@ -99,7 +127,8 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
 
 
 def _forget_old_versions(folder: Path, run: RunContext, base: Path) -> None:
-    old = time.time() - KEEP_OLD_VERSIONS.total_seconds()
+    # By the time that the disk gave the note just now: this machine's clock may not be the one that others write by.
+    old = (folder / f"{run.month}.json").stat().st_mtime - KEEP_OLD_VERSIONS.total_seconds()
     for path in folder.glob(f"{run.month}-*"):
         if not path.name.startswith(base.name) and path.stat().st_mtime < old:
             path.unlink(missing_ok=True)

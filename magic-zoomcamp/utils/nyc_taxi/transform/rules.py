@@ -89,7 +89,8 @@ def malformed(file: StagedFile) -> list[pa.RecordBatch]:
     """The rows that could not be parsed, in the columns of REJECTED_COLUMNS."""
     if not file.malformed_path:
         return []
-    table = pq.read_table(file.malformed_path).rename_columns(["source_row", "source_text", "reason"])
+    with file.reading():
+        table = pq.read_table(file.malformed_path).rename_columns(["source_row", "source_text", "reason"])
     return table.to_batches()  # type: ignore[no-any-return]
 
 
