@@ -1,5 +1,6 @@
 """A trip file is fetched whole and once, whatever the line does in between."""
 
+import gzip
 import hashlib
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
 from nyc_taxi.extract.download import _forget_other_version, download
+from nyc_taxi.extract.http import OtherVersion
 from nyc_taxi.extract.published import find_published
 from nyc_taxi.settings import Settings
 
@@ -84,7 +86,7 @@ def test_a_body_that_stops_coming_runs_into_the_time_out_and_is_resumed(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nyc_taxi.extract.http.TIMEOUT_SECONDS", (5, 0.3))
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     stuck = Answer(200, body[:5_000], ETAG, announced=len(body))
 
     with BadServer([stuck, Answer(200, body, ETAG, ranged=True)], [Answer(200, body, ETAG)]) as server:
@@ -95,7 +97,7 @@ def test_a_body_that_stops_coming_runs_into_the_time_out_and_is_resumed(
 def test_a_line_that_breaks_is_taken_up_where_it_broke(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     half = len(body) // 2 // 1_000 * 1_000
     gets = [Answer(200, body, ETAG, cut=half), Answer(200, body, ETAG, ranged=True)]
     with BadServer(gets) as server:
@@ -113,7 +115,7 @@ def test_a_line_that_breaks_is_taken_up_where_it_broke(
 def test_the_next_run_takes_up_what_an_earlier_one_left(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 1)
     with BadServer([Answer(200, body, ETAG, cut=10_000), Answer(200, body, ETAG, ranged=True)]) as server:
         with pytest.raises(DownloadFailed, match=r"could not be fetched in 1 attempts"):
@@ -126,7 +128,7 @@ def test_the_next_run_takes_up_what_an_earlier_one_left(
 def test_a_server_without_ranges_sends_the_whole_file_again(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     with BadServer([Answer(200, body, ETAG, cut=20_000), Answer(200, body, ETAG)]) as server:
         assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
     assert server.sent == 20_000 + len(body)
@@ -148,7 +150,7 @@ def test_a_real_file_server_gives_only_the_rest(trips: TripServer, tmp_path: Pat
 def test_a_part_of_another_version_is_not_spliced_to_the_rest_of_this_one(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 1)
     older = body[:5_000] + bytes(len(body) - 5_000)
     with BadServer([Answer(200, older, {"ETag": '"old"'}, cut=10_000)]) as server, pytest.raises(DownloadFailed):
@@ -160,22 +162,80 @@ def test_a_part_of_another_version_is_not_spliced_to_the_rest_of_this_one(
 
 
 def test_a_server_that_ignores_if_range_does_not_get_two_versions_spliced(
-    body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    body: bytes, waits: list[float], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
     older = body[:5_000] + bytes(len(body) - 5_000)
     newer = Answer(200, body, ETAG, ranged=True)
     with BadServer([Answer(200, older, {"ETag": '"old"'}, cut=10_000), newer]) as server:
         # The file is replaced by one of the same size while it is on its way.
+        with pytest.raises(OtherVersion, match=r"2021-01.csv.gz was replaced while it was fetched: run again$"):
+            fetch(run_at(server.url), tmp_path)
+        assert [asked.headers.get("Range") for asked in server.asked] == [None, None, "bytes=10000-"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_whole_answer_of_another_version_is_refused_before_its_body(
+    whole: bool, body: bytes, waits: list[float], tmp_path: Path
+) -> None:
+    """The old file under the new name, as two edges of a network send it: of the same size, or shorter."""
+    old = Answer(200, body if whole else body[:-9], {"ETag": '"old"'})
+    with BadServer([old], [Answer(200, body, {"ETag": '"new"'})]) as server, pytest.raises(OtherVersion):
+        fetch(run_at(server.url), tmp_path)
+    assert (server.count("GET"), waits, list(tmp_path.glob("*.gz*.part"))) == (1, [], [])
+
+
+def test_a_rest_that_names_no_version_is_not_put_to_a_part_that_has_one(
+    parquet: bytes, waits: list[float], tmp_path: Path
+) -> None:
+    older = parquet[:5_000] + bytes(len(parquet) - 5_000)
+    gets = [Answer(200, older, ETAG, cut=10_000), Answer(200, parquet, ranged=True), Answer(200, parquet, ETAG)]
+    with BadServer(gets, [Answer(200, parquet, ETAG)]) as server:
+        assert fetch(run_at(server.url, "tlc"), tmp_path).path.read_bytes() == parquet
+    assert [asked.headers.get("Range") for asked in server.asked[1:]] == [None, "bytes=10000-", None]
+
+
+def test_a_whole_answer_without_a_version_is_taken_without_one_and_never_continued(
+    body: bytes, waits: list[float], tmp_path: Path
+) -> None:
+    nameless, named = Answer(200, body, cut=10_000), Answer(200, body, ETAG, ranged=True)
+    with BadServer([nameless, named], [Answer(200, body, ETAG)]) as server:
+        downloaded = fetch(run_at(server.url), tmp_path)
+    assert [asked.headers.get("Range") for asked in server.asked[1:]] == [None, None]
+    assert (downloaded.path.read_bytes(), downloaded.published.etag) == (body, "")
+
+
+def test_a_weak_etag_tells_versions_apart_and_continues_nothing(
+    body: bytes, waits: list[float], tmp_path: Path
+) -> None:
+    weak = {"ETag": 'W/"one"'}
+    with BadServer([Answer(200, body, weak, cut=10_000), Answer(200, body, ETAG, ranged=True)]) as server:
+        assert fetch(run_at(server.url), tmp_path).published.etag == 'W/"one"'
+    assert [asked.headers.get("Range") for asked in server.asked] == [None] * 3
+
+
+def test_a_csv_gz_that_its_server_calls_packed_is_taken_as_it_is_stored(body: bytes, tmp_path: Path) -> None:
+    with BadServer([Answer(200, body, ETAG | {"Content-Encoding": "gzip"})]) as server:
         assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
-    gets = [asked.headers.get("Range") for asked in server.asked if asked.method == "GET"]
-    assert gets == [None, "bytes=10000-", None]
+
+
+def test_a_packed_parquet_file_is_refused_by_the_header_that_says_so(parquet: bytes, tmp_path: Path) -> None:
+    packed = Answer(200, gzip.compress(parquet), ETAG | {"Content-Encoding": "gzip"})
+    with BadServer([packed]) as server, pytest.raises(NotATripFile, match=r"\(Content-Encoding: gzip\), though it was"):
+        fetch(run_at(server.url, "tlc"), tmp_path)
+    assert server.count("GET") == 1
+
+
+def test_a_length_that_is_no_number_counts_as_none(body: bytes, tmp_path: Path) -> None:
+    odd = Answer(200, body, ETAG | {"Content-Length": "12x"}, announced=-1)
+    with BadServer([Answer(200, body, ETAG)], [odd]) as server:
+        assert fetch(run_at(server.url), tmp_path).published.bytes is None
 
 
 def test_without_an_etag_nothing_is_resumed(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     with BadServer([Answer(200, body, cut=10_000), Answer(200, body, ranged=True)]) as server:
         assert find_published(run_at(server.url)).etag == ""
         assert fetch(run_at(server.url), tmp_path).path.read_bytes() == body
@@ -249,7 +309,7 @@ def test_a_slow_download_tells_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("nyc_taxi.extract.download.LOG_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 100_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 100_000)
     monkeypatch.setattr(bad_server, "PIECE", 400_000)
     body = b"\x1f\x8b" + bytes(7_999_998)
     with BadServer([Answer(200, body, ETAG, pause=0.03)]) as server:

@@ -83,7 +83,7 @@ def test_a_refusal_that_stays_names_both_causes(waits: list[float], tmp_path: Pa
 def test_without_an_etag_the_time_of_the_last_change_tells_versions_apart(
     body: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nyc_taxi.extract.download.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("nyc_taxi.extract.http.CHUNK_BYTES", 1_000)
     changed = {"Last-Modified": "Tue, 05 Jan 2021 10:00:00 GMT"}
     with BadServer([Answer(200, body, changed, cut=10_000), Answer(200, body, changed, ranged=True)]) as server:
         downloaded = fetch(run_at(server.url), tmp_path)

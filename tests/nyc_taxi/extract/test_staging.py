@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from nyc_taxi.errors import NotATripFile, NotPublished, StorageFull, TaxiError, TooManyMalformed
+from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, StorageFull, TaxiError, TooManyMalformed
 from nyc_taxi.extract import published, staged_file, staging
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import StagedFile
@@ -261,6 +261,46 @@ def test_the_same_bytes_are_not_staged_again_though_no_version_says_so(
         told = f"{staged.url} has no ETag: only its checksum tells whether it changed, so it is fetched\n"
         assert said.startswith(told) == (not version)
         assert stage(run).rows_read < 5_000
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_another_version_than_was_named_is_asked_for_again(
+    after: int, offline: Settings, body: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(staging, "sleep", pauses.append)
+    old, new = (Answer(200, body, {"ETag": f'"{name}"'}) for name in ("old", "new"))
+    with BadServer([*[new] * after, old], [old]) as server:  # a file that was replaced, and then taken back
+        run = run_of(replace(offline, base_urls={"dtc": server.url}), "yellow", "2021-01", "dtc")
+        assert stage(run).etag == '"old"'
+        assert (server.count("HEAD"), server.count("GET"), pauses) == (after + 1, after + 1, [1, 2][:after])
+    assert f": run again: asking again which version there is, {after + 1} of 3\n" in capsys.readouterr().out
+
+
+def test_an_origin_that_names_one_version_and_sends_another_is_given_up(
+    offline: Settings, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "sleep", lambda _: None)
+    old, new = (Answer(200, body, {"ETag": f'"{name}"'}) for name in ("old", "new"))
+    with BadServer([old], [new]) as server:
+        run = run_of(replace(offline, base_urls={"dtc": server.url}), "yellow", "2021-01", "dtc")
+        with pytest.raises(DownloadFailed, match=r"was replaced while it was fetched: run again$"):
+            stage(run)
+        assert (server.count("HEAD"), staged_names(run)) == (3, set())
+
+
+def test_what_came_without_its_version_is_fetched_again(
+    offline: Settings, body: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = Answer(200, body, {"ETag": '"new"'})
+    older = gzip.compress(gzip.decompress(body)[:-200].rpartition(b"\n")[0])
+    with BadServer([Answer(200, older), named], [replace(named, announced=-1)]) as server:
+        run = run_of(replace(offline, base_urls={"dtc": server.url}), "yellow", "2021-01", "dtc")
+        first = stage(run)
+        assert (first.etag, first.rows_read < 5_000) == ("", True)
+        assert f"{first.url} came without its ETag: the next run fetches it again\n" in capsys.readouterr().out
+        second = stage(run)
+        assert (second.etag, second.rows_read) == ('"new"', 5_000)
 
 
 def test_cleaning_up_one_month_leaves_the_others_alone(offline: Settings, trips: TripServer) -> None:

@@ -13,7 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Blob
 
 from nyc_taxi.errors import DownloadFailed, shortened
-from nyc_taxi.extract.http import shown
+from nyc_taxi.extract.http import OtherVersion, shown
 from nyc_taxi.google import REQUEST_SECONDS, retry, storage_client
 from nyc_taxi.settings import GoogleSettings
 
@@ -43,7 +43,7 @@ def find_object(url: str, settings: GoogleSettings) -> Found | None:
 
 
 def read_object(url: str, generation: str, start: int, settings: GoogleSettings) -> Iterator[bytes]:
-    """The bytes of that generation of the object from `start` on; DownloadFailed when it was replaced meanwhile."""
+    """The bytes of that generation of the object from `start` on; OtherVersion when it was replaced meanwhile."""
     blob = _blob(url, settings)
     # Raw: what is kept packed arrives packed, so that sizes, ranges and the checksum are those of the object.
     with (
@@ -82,7 +82,7 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except (NotFound, PreconditionFailed):
-        raise DownloadFailed(f"{shown(url)} was replaced while it was fetched: run again") from None
+        raise OtherVersion(url) from None
     except (Forbidden, Unauthorized, GoogleAuthError) as error:
         raise DownloadFailed(
             f"{shown(url)} may not be read: grant the account roles/storage.objectViewer on the bucket, or check "

@@ -5,15 +5,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
 import requests
 from tqdm import tqdm
 
-from nyc_taxi.errors import NotATripFile
-from nyc_taxi.extract.http import CHUNK_BYTES, shown, version_of, with_retries
+from nyc_taxi.errors import NotATripFile, shortened
+from nyc_taxi.extract.http import WEAK, OtherVersion, is_of_version, pieces, shown, with_retries
 from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, request_file
 from nyc_taxi.run import RunContext
 
@@ -44,8 +44,9 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
     """
     Stream the trip file into the folder, going on where an earlier attempt stopped.
 
-    Raises NotATripFile as soon as the first bytes are not those of the origin's format, DownloadFailed when the
-    line fails after every retry or fewer bytes arrive than were announced.
+    Raises NotATripFile as soon as the first bytes are not those of the origin's format, OtherVersion when they are of
+    another version than the published one, DownloadFailed when the line fails after every retry or fewer bytes arrive
+    than were announced. Where the answer names no version, that of what is returned is empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not published.parts:
@@ -54,6 +55,8 @@ def download(run: RunContext, published: Published, folder: Path) -> Downloaded:
         return _download(run, published, folder / (name if str(run.month) in name else f"{run.month}-{name}"))
     named = [(part, f"{run.month}-{number:02d}-{_name(part)}") for number, part in enumerate(published.parts, 1)]
     parts = [_download(run, part, folder / name) for part, name in named]
+    if not all(part.published.etag for part in parts):
+        published = replace(published, etag="")
     sha256 = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
     return Downloaded(published, folder, sum(part.bytes for part in parts), sha256, tuple(parts))
 
@@ -70,21 +73,32 @@ def _download(run: RunContext, published: Published, path: Path) -> Downloaded:
     size, sha256 = part.stat().st_size, _sha256(part)
     _check_end(run, part)
     os.replace(part, path)
-    _version_note(part).unlink(missing_ok=True)
+    note = _version_note(part)
+    if not note.exists():
+        published = replace(published, etag="")
+    note.unlink(missing_ok=True)
     return Downloaded(published, path, size, sha256)
 
 
 def _fetch(run: RunContext, published: Published, part: Path) -> None:
-    have = part.stat().st_size if part.exists() else 0
+    # Without a version nothing says that the rest would be of the same file; a weak one does not say it of its bytes.
+    sure = bool(published.etag) and not published.etag.startswith(WEAK) and _version_note(part).exists()
+    have = part.stat().st_size if sure and part.exists() else 0
     if have and have == published.bytes:
         return
-    # Without an ETag nothing says that the rest would be of the same file.
-    headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have and published.etag else {}
+    headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have else {}
     with request_file(run, "GET", published.url, **headers) as answer:
-        if answer.status_code == 416 or (answer.status_code == 206 and not _continues(answer, have, published)):
-            part.unlink()
+        same = is_of_version(answer, published.etag)
+        if same is False and answer.status_code != 416:
+            part.unlink(missing_ok=True)
+            raise OtherVersion(published.url)
+        if answer.status_code == 416 or (answer.status_code == 206 and not (same and _continues(answer, have))):
+            part.unlink(missing_ok=True)
             raise requests.ConnectionError("the server does not go on where the line broke; beginning anew")
-        _write(run, published, part, answer.iter_content(CHUNK_BYTES), answer.status_code == 206)
+        _check_packing(run, published.url, answer)
+        if not same:
+            _version_note(part).unlink(missing_ok=True)
+        _write(run, published, part, pieces(answer), answer.status_code == 206)
 
 
 def _fetch_object(run: RunContext, published: Published, part: Path) -> None:
@@ -112,10 +126,19 @@ def _write(run: RunContext, published: Published, part: Path, chunks: Iterator[b
     _check_size(published, part)
 
 
-def _continues(answer: requests.Response, have: int, published: Published) -> bool:
-    """Whether a partial answer is the rest of the same file: not every server heeds If-Range."""
-    same = version_of(answer) in ("", published.etag)
-    return same and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+def _continues(answer: requests.Response, have: int) -> bool:
+    """Whether a partial answer begins where the part ends."""
+    return answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+
+
+def _check_packing(run: RunContext, url: str, answer: requests.Response) -> None:
+    """Bytes are taken as they are stored: a csv.gz that is called packed is, and nothing else was to be packed."""
+    packing = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if packing != "identity" and (packing, run.origin.suffix) != ("gzip", "csv.gz"):
+        raise NotATripFile(
+            f"{shown(url)} comes packed by its server (Content-Encoding: {shortened(packing, 20)}), though it was "
+            f"asked not to: switch that off there, or check the base URL of origin {run.origin.name}"
+        )
 
 
 def _with_progress(chunks: Iterator[bytes], have: int, published: Published) -> Iterator[bytes]:

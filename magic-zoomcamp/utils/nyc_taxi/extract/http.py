@@ -9,6 +9,7 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, TaxiError, shortened
 
@@ -21,12 +22,22 @@ TIMEOUT_SECONDS = (10, 60)
 """To connect, and between two pieces of data."""
 ATTEMPTS = 5
 REDIRECTS = 5
+WEAK = "W/"
+"""Before an ETag that promises the same content, but not the same bytes."""
 DELIVERS = {"github.com": ".githubusercontent.com"}
 """Hosts that send their files from hosts of another name."""
 LONGEST_PAUSE = 120.0
 """Seconds between two attempts, whatever a server asks for."""
 NOT_THERE = (403, 404, 410)
 """TLC's own origin answers 403 for a file that does not exist, and to who asks too often."""
+
+
+class OtherVersion(DownloadFailed):
+    """What comes is not the version of the file that the origin named: ask it again which there is."""
+
+    def __init__(self, url: str) -> None:
+        """Say it of the file at the address."""
+        super().__init__(f"{shown(url)} was replaced while it was fetched: run again")
 
 
 class Passing(requests.ConnectionError):
@@ -59,7 +70,7 @@ def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
             if answer.status_code != 200:
                 raise DownloadFailed(f"{shown(url)} answered {answer.status_code}: check the base URL")
             content = bytearray()
-            for chunk in answer.iter_content(CHUNK_BYTES):
+            for chunk in pieces(answer):
                 content += chunk
                 if len(content) > SMALL_FILE_BYTES:
                     raise NotATripFile(f"{shown(url)} sends more than {SMALL_FILE_BYTES:,} bytes: check the base URL")
@@ -107,6 +118,25 @@ def retry_after(answer: requests.Response) -> float:
     except (ValueError, TypeError):  # no date, or one without a zone
         return 0.0
     return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def pieces(answer: requests.Response) -> Iterator[bytes]:
+    """
+    The body as it arrives, not unpacked: a line that breaks takes nothing with it that had come.
+
+    Raises requests.ConnectionError when it breaks.
+    """
+    try:
+        while piece := answer.raw.read1(CHUNK_BYTES, decode_content=False):
+            yield piece
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from None
+
+
+def is_of_version(answer: requests.Response, version: str) -> bool | None:
+    """Whether an answer is of the version that `version_of` another one; None where it does not say."""
+    said = answer.headers.get("Last-Modified" if version.endswith("GMT") else "ETag")
+    return said.removeprefix(WEAK) == version.removeprefix(WEAK) if said and version else None
 
 
 def version_of(answer: requests.Response) -> str:

@@ -67,9 +67,10 @@ def _one_address(urls: list[str]) -> str:
 
 def _find_file(run: RunContext, url: str) -> Published:
     with with_retries(url, lambda: request_file(run, "HEAD", url)) as answer:
-        size = answer.headers.get("Content-Length")
-        _check_size(url, int(size or 0))
-        return Published(url, version_of(answer), int(size) if size else None)
+        length = answer.headers.get("Content-Length", "")
+        size = int(length) if length.isdecimal() else None
+        _check_size(url, size or 0)
+        return Published(url, version_of(answer), size)
 
 
 def _find_object(run: RunContext, url: str) -> Published:

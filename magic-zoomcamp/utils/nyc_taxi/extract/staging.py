@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from time import sleep
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 from nyc_taxi.errors import few
 from nyc_taxi.extract.download import download
-from nyc_taxi.extract.http import shown
+from nyc_taxi.extract.http import OtherVersion, shown
 from nyc_taxi.extract.published import Published, find_published
 from nyc_taxi.extract.staged_file import StagedFileWriter
 from nyc_taxi.files import replacing, writing_to
@@ -22,6 +23,8 @@ from nyc_taxi.run import RunContext
 
 FORMAT = 2
 """Raise it when the same trip file would be staged differently: older staged files are then made anew."""
+LOOKS = 3
+"""How often the origin is asked which version there is, when it sends another than it named."""
 KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 
@@ -38,8 +41,21 @@ def stage_trip_file(run: RunContext) -> Manifest:
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / f"{run.month}.json"
         with FileLock(folder / f".{run.month}.lock"):
-            staged = _current(run, find_published(run), folder, note)
+            staged = _newest(run, folder, note)
     return Manifest((staged,))
+
+
+def _newest(run: RunContext, folder: Path, note: Path) -> StagedFile:
+    """The staged file of one version of the month; asked for again when another one comes than was announced."""
+    for look in range(1, LOOKS + 1):
+        try:
+            return _current(run, find_published(run), folder, note)
+        except OtherVersion as other:
+            if look == LOOKS:
+                raise
+            print(f"{other}: asking again which version there is, {look + 1} of {LOOKS}", flush=True)
+            sleep(look)
+    raise AssertionError("unreachable")
 
 
 def _staged_before(run: RunContext, note: Path) -> StagedFile | None:
@@ -98,12 +114,14 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
         )
     started = time.monotonic()
     downloaded = download(run, published, folder / "downloads")
+    if published.etag and not downloaded.published.etag:
+        print(f"{shown(published.url)} came without its ETag: the next run fetches it again", flush=True)
     fetched = time.monotonic()
     base = folder / f"{run.month}-{downloaded.sha256[:12]}-v{FORMAT}"
     same = known is not None and known.sha256 == downloaded.sha256
     try:
         if known is not None and same:
-            staged = replace(known, url=published.url, etag=published.etag)
+            staged = replace(known, url=published.url, etag=downloaded.published.etag)
         else:
             if not note.exists() and base.with_suffix(".parquet").exists():
                 print(f"{base.name}.parquet has no note that vouches for it: it is made anew", flush=True)
