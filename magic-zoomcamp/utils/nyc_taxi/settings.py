@@ -66,6 +66,8 @@ class Settings:
     staging_dir: Path
     reports_dir: Path
     google: GoogleSettings
+    slowest_download: int
+    """Bytes a second below which an origin's answer is given up and asked for again; 0: never."""
     executor: str
     """What runs the months of load_many, as Mage names it: local_python is this machine."""
     shared_outputs: str
@@ -78,6 +80,9 @@ class Settings:
         def get(name: str, default: str) -> str:
             return environ.get(name) or default
 
+        slowest = get("SLOWEST_DOWNLOAD_KB_PER_SECOND", "10")
+        if not slowest.isdecimal():
+            raise UnknownName(f"SLOWEST_DOWNLOAD_KB_PER_SECOND {slowest!r} is not a number such as 10, or 0 for none")
         schema, port = get("POSTGRES_SCHEMA", "ny_taxi"), get("POSTGRES_PORT", "5432")
         if not IDENTIFIER.fullmatch(schema):
             raise UnknownName(f"POSTGRES_SCHEMA {schema!r} is not a lower-case SQL name such as ny_taxi")
@@ -113,6 +118,7 @@ class Settings:
                 storage_emulator=get("STORAGE_EMULATOR_HOST", ""),
                 bigquery_emulator=get("BIGQUERY_EMULATOR_HOST", ""),
             ),
+            slowest_download=int(slowest) * 1_000,
             executor=get("LOAD_MONTH_EXECUTOR", "local_python"),
             shared_outputs=get("REMOTE_VARIABLES_DIR", ""),
         )

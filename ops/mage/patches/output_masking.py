@@ -82,6 +82,7 @@ SHOWN = frozenset(
         "GCP_SERVICE_NAME",
         "TLC_DTC_BASE_URL",
         "TLC_PARQUET_BASE_URL",
+        "SLOWEST_DOWNLOAD_KB_PER_SECOND",
         "STAGING_DIR",
         "REPORTS_DIR",
         "NYC_TAXI_LOCAL_DIR",

@@ -13,7 +13,7 @@ import requests
 from tqdm import tqdm
 
 from nyc_taxi.errors import NotATripFile, shortened
-from nyc_taxi.extract.http import WEAK, OtherVersion, is_of_version, pieces, shown, with_retries
+from nyc_taxi.extract.http import WEAK, OtherVersion, fast_enough, is_of_version, pieces, shown, with_retries
 from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, request_file
 from nyc_taxi.run import RunContext
 
@@ -69,7 +69,7 @@ def _download(run: RunContext, published: Published, path: Path) -> Downloaded:
     part = path.with_name(path.name + ".part")
     _forget_other_version(part, published)
     fetch = _fetch_object if published.url.startswith(GS) else _fetch
-    with_retries(published.url, lambda: fetch(run, published, part))
+    with_retries(published.url, lambda: fetch(run, published, part), lambda: _continuable(published, part))
     size, sha256 = part.stat().st_size, _sha256(part)
     _check_end(run, part)
     os.replace(part, path)
@@ -81,9 +81,7 @@ def _download(run: RunContext, published: Published, path: Path) -> Downloaded:
 
 
 def _fetch(run: RunContext, published: Published, part: Path) -> None:
-    # Without a version nothing says that the rest would be of the same file; a weak one does not say it of its bytes.
-    sure = bool(published.etag) and not published.etag.startswith(WEAK) and _version_note(part).exists()
-    have = part.stat().st_size if sure and part.exists() else 0
+    have = _continuable(published, part)
     if have and have == published.bytes:
         return
     headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have else {}
@@ -99,6 +97,13 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
         if not same:
             _version_note(part).unlink(missing_ok=True)
         _write(run, published, part, pieces(answer), answer.status_code == 206)
+
+
+def _continuable(published: Published, part: Path) -> int:
+    """Bytes of the part that the rest may be put to."""
+    # Without a version nothing says that it would be of the same file; a weak one does not say it of its bytes.
+    sure = published.etag and not published.etag.startswith(WEAK) and _version_note(part).exists()
+    return part.stat().st_size if sure and part.exists() else 0
 
 
 def _fetch_object(run: RunContext, published: Published, part: Path) -> None:
@@ -117,7 +122,8 @@ def _fetch_object(run: RunContext, published: Published, part: Path) -> None:
 def _write(run: RunContext, published: Published, part: Path, chunks: Iterator[bytes], resumed: bool) -> None:
     most = LARGEST_BYTES if published.bytes is None else published.bytes
     with part.open("ab" if resumed else "wb") as out:
-        for chunk in _with_progress(chunks, out.tell(), published):
+        steady = fast_enough(chunks, run.settings.slowest_download)
+        for chunk in _with_progress(steady, out.tell(), published):
             if out.tell() == 0:
                 _check_start(run, published.url, chunk)
             out.write(chunk)

@@ -1,10 +1,10 @@
 """Requests to an origin: retried, with no redirect to a foreign host."""
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from time import sleep
+from time import monotonic, sleep
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -26,6 +26,10 @@ WEAK = "W/"
 """Before an ETag that promises the same content, but not the same bytes."""
 DELIVERS = {"github.com": ".githubusercontent.com"}
 """Hosts that send their files from hosts of another name."""
+SLOW_SECONDS = 60.0
+"""Over so long a line may be slow before it is given up."""
+ADVANCED_BYTES = 1 << 20
+"""An attempt that brings so much starts the count of attempts anew: a line may break as often as a file is long."""
 LONGEST_PAUSE = 120.0
 """Seconds between two attempts, whatever a server asks for."""
 NOT_THERE = (403, 404, 410)
@@ -40,6 +44,10 @@ class OtherVersion(DownloadFailed):
         super().__init__(f"{shown(url)} was replaced while it was fetched: run again")
 
 
+class TooSlow(requests.ConnectionError):
+    """A line that brings too little to wait for."""
+
+
 class Passing(requests.ConnectionError):
     """An answer that is worth another attempt."""
 
@@ -50,12 +58,12 @@ class Passing(requests.ConnectionError):
         self.at_last = at_last
 
 
-def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
+def fetch_if_changed(url: str, etag: str, least: int) -> tuple[bytes, str] | None:
     """
     A small file and its ETag in one request; None when the origin says that it is still the one of the given ETag.
 
-    Raises NotPublished without such a file, NotATripFile for one of more than a megabyte, DownloadFailed without an
-    answer.
+    `least`: bytes a second. Raises NotPublished without such a file, NotATripFile for one of more than a megabyte,
+    DownloadFailed without an answer.
     """
 
     def fetch() -> tuple[bytes, str] | None:
@@ -70,7 +78,7 @@ def fetch_if_changed(url: str, etag: str) -> tuple[bytes, str] | None:
             if answer.status_code != 200:
                 raise DownloadFailed(f"{shown(url)} answered {answer.status_code}: check the base URL")
             content = bytearray()
-            for chunk in pieces(answer):
+            for chunk in fast_enough(pieces(answer), least):
                 content += chunk
                 if len(content) > SMALL_FILE_BYTES:
                     raise NotATripFile(f"{shown(url)} sends more than {SMALL_FILE_BYTES:,} bytes: check the base URL")
@@ -133,6 +141,18 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
         raise requests.ConnectionError(error) from None
 
 
+def fast_enough(came: Iterable[bytes], least: int) -> Iterator[bytes]:
+    """The same pieces; TooSlow once fewer than `least` bytes a second came in SLOW_SECONDS."""
+    began, size = monotonic(), 0
+    for piece in came:
+        yield piece
+        size += len(piece)
+        if (seconds := monotonic() - began) >= SLOW_SECONDS:
+            if size < least * seconds:
+                raise TooSlow(f"only {size / 1e3:,.1f} kB came in {seconds:.0f} s: the line is given up")
+            began, size = monotonic(), 0
+
+
 def is_of_version(answer: requests.Response, version: str) -> bool | None:
     """Whether an answer is of the version that `version_of` another one; None where it does not say."""
     said = answer.headers.get("Last-Modified" if version.endswith("GMT") else "ETag")
@@ -163,18 +183,23 @@ def redirected(url: str, location: str) -> str:
     return target
 
 
-def with_retries(url: str, action: Callable[[], T]) -> T:
+def with_retries(url: str, action: Callable[[], T], arrived: Callable[[], int] = lambda: 0) -> T:
     """
     Call the action until it succeeds, waiting 1, 2, 4, 8 seconds after failures of the line or the server.
 
-    A server may ask for longer pauses. Raises DownloadFailed, at once for what no second attempt can change.
+    A server may ask for longer pauses. `arrived`: the bytes that the next attempt has not to fetch again; a line that
+    breaks is given up only where they no longer grow. Raises DownloadFailed, at once for what no attempt can change.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt, most = 0, arrived()
+    while True:
+        attempt += 1
         try:
             return action()
         except requests.RequestException as error:
             if lasting := _lasting(url, error):
                 raise DownloadFailed(f"{shown(url)}: {lasting}") from None
+            if (now := arrived()) >= most + ADVANCED_BYTES and not isinstance(error, TooSlow):
+                attempt, most = 1, now
             at_last, pause = getattr(error, "at_last", None), getattr(error, "pause", 0.0)
             if attempt == ATTEMPTS:
                 raise at_last or DownloadFailed(
@@ -187,7 +212,6 @@ def with_retries(url: str, action: Callable[[], T]) -> T:
                 flush=True,
             )
             sleep(pause)
-    raise AssertionError("unreachable")
 
 
 def _lasting(url: str, error: requests.RequestException) -> str:

@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ from time import sleep
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from nyc_taxi.errors import few
 from nyc_taxi.extract.download import download
@@ -40,9 +42,24 @@ def stage_trip_file(run: RunContext) -> Manifest:
     with writing_to(folder, str(run)):
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / f"{run.month}.json"
-        with FileLock(folder / f".{run.month}.lock"):
+        with _alone(run, folder):
             staged = _newest(run, folder, note)
     return Manifest((staged,))
+
+
+@contextmanager
+def _alone(run: RunContext, folder: Path) -> Iterator[None]:
+    """One run of a month at a time; who has to wait says so, once."""
+    lock = FileLock(folder / f".{run.month}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{run}: waits for another run of the month, which is staging it", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _newest(run: RunContext, folder: Path, note: Path) -> StagedFile:

@@ -51,7 +51,7 @@ def taxi_zones(settings: Settings) -> dict[int, Zone]:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{LIST}.lock"):
             etag, kept = _kept(folder, url)
-            fetched = fetch_if_changed(url, etag)
+            fetched = fetch_if_changed(url, etag, settings.slowest_download)
             content = fetched[0] if fetched else kept
             zones = _parse_zones(content, url)
             if fetched:
