@@ -284,7 +284,9 @@ def test_an_origin_that_names_one_version_and_sends_another_is_given_up(
     old, new = (Answer(200, body, {"ETag": f'"{name}"'}) for name in ("old", "new"))
     with BadServer([old], [new]) as server:
         run = run_of(replace(offline, base_urls={"dtc": server.url}), "yellow", "2021-01", "dtc")
-        with pytest.raises(DownloadFailed, match=r"was replaced while it was fetched: run again$"):
+        with pytest.raises(
+            DownloadFailed, match=r'was replaced while it was fetched \(ETag "old", not "new"\): run again$'
+        ):
             stage(run)
         assert (server.count("HEAD"), staged_names(run)) == (3, set())
 

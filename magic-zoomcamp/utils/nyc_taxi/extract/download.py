@@ -13,7 +13,16 @@ import requests
 from tqdm import tqdm
 
 from nyc_taxi.errors import NotATripFile, shortened
-from nyc_taxi.extract.http import WEAK, OtherVersion, fast_enough, is_of_version, pieces, shown, with_retries
+from nyc_taxi.extract.http import (
+    WEAK,
+    OtherVersion,
+    fast_enough,
+    is_of_version,
+    pieces,
+    shown,
+    version_of,
+    with_retries,
+)
 from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, request_file
 from nyc_taxi.run import RunContext
 
@@ -87,9 +96,9 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
     headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have else {}
     with request_file(run, "GET", published.url, **headers) as answer:
         same = is_of_version(answer, published.etag)
-        if same is False and answer.status_code != 416:
+        if answer.status_code != 416 and (other := _other_version(answer, published)):
             part.unlink(missing_ok=True)
-            raise OtherVersion(published.url)
+            raise OtherVersion(published.url, other)
         if answer.status_code == 416 or (answer.status_code == 206 and not (same and _continues(answer, have))):
             part.unlink(missing_ok=True)
             raise requests.ConnectionError("the server does not go on where the line broke; beginning anew")
@@ -132,6 +141,17 @@ def _write(run: RunContext, published: Published, part: Path, chunks: Iterator[b
     _check_size(published, part)
 
 
+def _other_version(answer: requests.Response, published: Published) -> str:
+    """By what an answer, be it the whole file or its rest, is of another version than the published; or empty."""
+    if is_of_version(answer, published.etag) is False:
+        return f"ETag {shortened(version_of(answer), 40)}, not {shortened(published.etag, 40)}"
+    partial = answer.status_code == 206
+    size = answer.headers.get("Content-Range" if partial else "Content-Length", "").rpartition("/")[-1]
+    if published.bytes is None or not size.isdecimal() or int(size) == published.bytes:
+        return ""
+    return f"{int(size):,} bytes, not {published.bytes:,}"
+
+
 def _continues(answer: requests.Response, have: int) -> bool:
     """Whether a partial answer begins where the part ends."""
     return answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
@@ -163,14 +183,12 @@ def _with_progress(chunks: Iterator[bytes], have: int, published: Published) -> 
 
 
 def _check_size(published: Published, part: Path) -> None:
-    """A short answer is a broken line: it is tried again and resumed. A long one is another file."""
+    """An answer that ends well and is short, or is long, is of another file than was announced."""
     got = part.stat().st_size
     if published.bytes is None and got > LARGEST_BYTES:
         part.unlink()
         raise NotATripFile(f"{shown(published.url)} sends more than {LARGEST_BYTES:,} bytes: it is no trip file")
-    if published.bytes is not None and got < published.bytes:
-        raise requests.ConnectionError(f"{got:,} of {published.bytes:,} bytes arrived")
-    if published.bytes is not None and got > published.bytes:
+    if published.bytes is not None and got != published.bytes:
         part.unlink()
         raise requests.ConnectionError(f"{got:,} bytes arrived, {published.bytes:,} were announced")
 

@@ -39,9 +39,9 @@ NOT_THERE = (403, 404, 410)
 class OtherVersion(DownloadFailed):
     """What comes is not the version of the file that the origin named: ask it again which there is."""
 
-    def __init__(self, url: str) -> None:
-        """Say it of the file at the address."""
-        super().__init__(f"{shown(url)} was replaced while it was fetched: run again")
+    def __init__(self, url: str, why: str = "") -> None:
+        """Say it of the file at the address, and why it is known."""
+        super().__init__(f"{shown(url)} was replaced while it was fetched{f' ({why})' if why else ''}: run again")
 
 
 class TooSlow(requests.ConnectionError):
