@@ -121,7 +121,7 @@ def test_who_waits_for_another_run_of_the_month_says_so_once(
     with FileLock(folder / ".2021-01.lock"):
         waiting.start()
         assert wait_until(heard, 10, 0.01)
-        assert said == ["yellow 2021-01 (dtc): waits for another run of the month, which is staging it"]
+        assert said == ["yellow 2021-01 (dtc): waits for another run of the month"]
         assert trips.requests == []
     waiting.join(30)
     capsys.readouterr()

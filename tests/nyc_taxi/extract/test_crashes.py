@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nyc_taxi.errors import NotATripFile
+from nyc_taxi.errors import DownloadFailed, NotATripFile
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.run import RunContext
@@ -19,6 +20,8 @@ from nyc_taxi.transform.rules import apply_rules, malformed
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
 from tests.conftest import run_of, settings_for
+from tests.nyc_taxi.extract.bad_server import Answer, BadServer
+from tests.nyc_taxi.extract.downloading import ETAG, fetch, run_at
 
 ROWS, MALFORMED = 4_000, 6
 
@@ -143,6 +146,37 @@ def test_an_error_of_who_takes_the_rows_is_no_damage(run: RunContext) -> None:
     with pytest.raises(pa.ArrowInvalid, match="own"):
         take()
     assert file.note.exists()
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_what_a_crash_of_the_machine_left_of_a_download_is_not_continued(
+    crashed: bool, parquet: bytes, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot = tmp_path / "boot_id"
+    boot.write_text("one\n")
+    monkeypatch.setattr("nyc_taxi.extract.download.BOOT", boot)
+    monkeypatch.setattr("nyc_taxi.extract.http.ATTEMPTS", 1)
+    folder = tmp_path / "downloads"
+    with BadServer([Answer(200, parquet, ETAG, cut=5_000), Answer(200, parquet, ETAG, ranged=True)]) as server:
+        with pytest.raises(DownloadFailed):
+            fetch(run_at(server.url, "tlc"), folder)
+        if crashed:
+            boot.write_text("two\n")
+            [part] = folder.glob("*.part")
+            part.write_bytes(parquet[:2_000] + bytes(3_000))
+        assert fetch(run_at(server.url, "tlc"), folder).path.read_bytes() == parquet
+        assert server.asked[-1].headers.get("Range") == (None if crashed else "bytes=5000-")
+
+
+def test_a_clock_that_jumps_removes_no_version_that_a_run_may_still_read(
+    run: RunContext, trips: TripServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of this machine, not that of the disk: another machine may have written there."""
+    first, now = stage(run), time.time
+    generate("yellow", "2021-01", "dtc", ROWS + 1, trips.folder)
+    monkeypatch.setattr(time, "time", lambda: now() + 3 * 86_400)
+    assert stage(run).rows_read == ROWS + 1
+    assert read_back(first) == (ROWS - MALFORMED, MALFORMED)
 
 
 def test_both_files_are_on_the_disk_before_the_note_names_them(

@@ -27,6 +27,8 @@ from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, request_fil
 from nyc_taxi.run import RunContext
 
 LOG_EVERY_SECONDS = 5
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""On Linux: another text after each start of the machine."""
 MAGIC = {"csv.gz": b"\x1f\x8b", "zip": b"PK", "parquet": b"PAR1"}
 NO_TEXT = (*MAGIC.values(), b"\0", b"<")
 """How a plain CSV file does not begin: other files, and web pages."""
@@ -241,6 +243,8 @@ def _version_note(part: Path) -> Path:
 def _forget_other_version(part: Path, published: Published) -> None:
     """Keep the part of an earlier attempt only if it is surely of the same version of the file."""
     note, version = _version_note(part), {"url": published.url, "etag": published.etag, "bytes": published.bytes}
+    # A part is not waited for until it is on the disk: after a crash of the machine its end may be zeros.
+    version["boot"] = BOOT.read_text() if BOOT.exists() else ""
     # As text: a note that was cut off in the middle is another version too.
     if not published.etag or not note.exists() or note.read_text() != json.dumps(version):
         part.unlink(missing_ok=True)

@@ -54,7 +54,7 @@ def _alone(run: RunContext, folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"{run}: waits for another run of the month, which is staging it", flush=True)
+        print(f"{run}: waits for another run of the month", flush=True)
         lock.acquire()
     try:
         yield
