@@ -1,10 +1,11 @@
 """A file appears whole or not at all, and nothing stays beside it."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
-from nyc_taxi.files import replacing
+from nyc_taxi.files import replacing, writing_through
 
 
 def names(folder: Path) -> list[str]:
@@ -34,6 +35,25 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
     with pytest.raises(OSError, match="full"):
         fill_the_disk()
     assert (path.read_text(), names(tmp_path)) == ("old", ["numbers"])
+
+
+def test_what_the_disk_cannot_take_beside_the_work_is_raised_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, taken = tmp_path / "numbers", list[int]()
+    with writing_through(path) as begin:
+        path.write_text("new")
+        begin()
+        monkeypatch.setattr(os, "fsync", taken.append)
+        begin()
+    assert len(taken) in (1, 2)
+
+    def full(_: int) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"), writing_through(path) as begin:
+        begin()
 
 
 def part_of(path: Path, locked: bool) -> str:

@@ -13,17 +13,8 @@ import requests
 from tqdm import tqdm
 
 from nyc_taxi.errors import NotATripFile, shortened
-from nyc_taxi.extract.http import (
-    WEAK,
-    OtherVersion,
-    fast_enough,
-    is_of_version,
-    pieces,
-    shown,
-    version_of,
-    with_retries,
-)
-from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, request_file
+from nyc_taxi.extract.http import WEAK, OtherVersion, fast_enough, is_of_version, pieces, shown, with_retries
+from nyc_taxi.extract.published import GS, LARGEST_BYTES, Published, other_version, request_file
 from nyc_taxi.run import RunContext
 
 LOG_EVERY_SECONDS = 5
@@ -98,7 +89,7 @@ def _fetch(run: RunContext, published: Published, part: Path) -> None:
     headers = {"Range": f"bytes={have}-", "If-Range": published.etag} if have else {}
     with request_file(run, "GET", published.url, **headers) as answer:
         same = is_of_version(answer, published.etag)
-        if answer.status_code != 416 and (other := _other_version(answer, published)):
+        if answer.status_code != 416 and (other := other_version(answer, published)):
             part.unlink(missing_ok=True)
             raise OtherVersion(published.url, other)
         if answer.status_code == 416 or (answer.status_code == 206 and not (same and _continues(answer, have))):
@@ -141,17 +132,6 @@ def _write(run: RunContext, published: Published, part: Path, chunks: Iterator[b
             if out.tell() > most:
                 break  # judged below; the rest may be without end
     _check_size(published, part)
-
-
-def _other_version(answer: requests.Response, published: Published) -> str:
-    """By what an answer, be it the whole file or its rest, is of another version than the published; or empty."""
-    if is_of_version(answer, published.etag) is False:
-        return f"ETag {shortened(version_of(answer), 40)}, not {shortened(published.etag, 40)}"
-    partial = answer.status_code == 206
-    size = answer.headers.get("Content-Range" if partial else "Content-Length", "").rpartition("/")[-1]
-    if published.bytes is None or not size.isdecimal() or int(size) == published.bytes:
-        return ""
-    return f"{int(size):,} bytes, not {published.bytes:,}"
 
 
 def _continues(answer: requests.Response, have: int) -> bool:

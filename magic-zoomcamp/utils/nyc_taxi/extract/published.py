@@ -7,8 +7,8 @@ from os.path import commonprefix
 
 import requests
 
-from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished
-from nyc_taxi.extract.http import ATTEMPTS, NOT_THERE, Passing, request, shown, version_of, with_retries
+from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, shortened
+from nyc_taxi.extract.http import ATTEMPTS, NOT_THERE, Passing, is_of_version, request, shown, version_of, with_retries
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext
 
@@ -105,6 +105,17 @@ def request_file(run: RunContext, method: str, url: str, **headers: str) -> requ
     if answer.status_code in NOT_THERE:
         raise NotPublished(_not_published(run, url, answer.status_code))
     raise DownloadFailed(f"{shown(url)} answered {answer.status_code}: check the base URL")
+
+
+def other_version(answer: requests.Response, published: Published) -> str:
+    """By what an answer, be it the whole file or its rest, is of another version than this; empty if by nothing."""
+    if is_of_version(answer, published.etag) is False:
+        return f"ETag {shortened(version_of(answer), 40)}, not {shortened(published.etag, 40)}"
+    partial = answer.status_code == 206
+    size = answer.headers.get("Content-Range" if partial else "Content-Length", "").rpartition("/")[-1]
+    if published.bytes is None or not size.isdecimal() or int(size) == published.bytes:
+        return ""
+    return f"{int(size):,} bytes, not {published.bytes:,}"
 
 
 def _surely_published(run: RunContext) -> bool:

@@ -15,12 +15,14 @@ from nyc_taxi.extract.conform import Conformed, Malformed
 from nyc_taxi.extract.download import Downloaded
 from nyc_taxi.extract.http import shown
 from nyc_taxi.extract.readers import count_rows, open_trip_file
-from nyc_taxi.files import replacing
+from nyc_taxi.files import replacing, writing_through
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.run import RunContext
 from nyc_taxi.streams import prefetch
 
 ROW_GROUP = 131_072
+GROUPS_AT_ONCE = 4
+"""Some 20 MB: what the disk has still to take when the last row is written."""
 MALFORMED_SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("reason", pa.string())])
 
 
@@ -50,9 +52,14 @@ class StagedFileWriter:
         """Write the staged file and, if needed, the malformed rows beside it; both appear whole or not at all."""
         path, malformed = self.base.with_suffix(".parquet"), self.base.with_suffix(".malformed.parquet")
         with replacing(path, locked=True, durable=True) as part:
-            with pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips:
-                for table in _groups(self._counted(self._pieces())):
+            with (
+                writing_through(part) as begin,
+                pq.ParquetWriter(part, self.run.service.schema, compression="lz4", use_dictionary=False) as trips,
+            ):
+                for number, table in enumerate(_groups(self._counted(self._pieces())), 1):
                     trips.write_table(table, row_group_size=ROW_GROUP)
+                    if number % GROUPS_AT_ONCE == 0:
+                        begin()
             self._check()
             if self.malformed:
                 rows = pa.Table.from_pylist(list(map(asdict, self.malformed)), MALFORMED_SCHEMA)
