@@ -5,10 +5,8 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate
 from tests.chaos.chain import MONTH, Found, leftovers, load_everywhere, look, stage
 from tests.conftest import environment_of, settings_for
+from tests.nyc_taxi.load.loading import in_one_instant
 
 SEED = 20261129
 SHORT, LONG = pytest.param(4, id="short"), pytest.param(100, id="long", marks=pytest.mark.chaos)
@@ -107,25 +106,6 @@ def test_a_run_that_is_killed_at_any_moment_leaves_whole_months_and_the_next_one
     load_everywhere(arena.versions["none"], arena.settings)
     assert arena.look().is_all(arena.versions["none"])
     assert leftovers(arena.settings) == []
-
-
-def in_one_instant(work: list[Callable[[], None]]) -> None:
-    """Start them all at once; none may fail."""
-    start, errors = threading.Barrier(len(work)), []
-
-    def run(each: Callable[[], None]) -> None:
-        try:
-            start.wait(10)
-            each()
-        except Exception as error:  # noqa: BLE001  any error is what the test is about
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(each,)) for each in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert errors == []
 
 
 @pytest.mark.parametrize("races", [FEW_RACES, MANY_RACES])

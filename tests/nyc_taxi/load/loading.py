@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -65,6 +66,25 @@ def start_load(
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def in_one_instant(work: list[Callable[[], None]]) -> None:
+    """Start them all at once; none may fail."""
+    start, errors = threading.Barrier(len(work)), []
+
+    def run(each: Callable[[], None]) -> None:
+        try:
+            start.wait(10)
+            each()
+        except Exception as error:  # noqa: BLE001  any error is what the test is about
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
 
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = 20) -> None:

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ from tests.nyc_taxi.load.bucket.bucket_helpers import (
     put,
     read,
 )
+from tests.nyc_taxi.load.loading import in_one_instant
 
 STEPS = 7
 """Of a run that nobody disturbs: a look at both, another, the month, the rejected rows, and a look at both."""
@@ -201,31 +203,12 @@ def belongs_together(google: GoogleSettings, versions: dict[str, StagedFile]) ->
     assert not [name for name in there if name.startswith("_incoming/")]
 
 
-def race(google: GoogleSettings, files: Sequence[StagedFile]) -> None:
-    """Write them all, started in one instant."""
-    start, errors = threading.Barrier(len(files)), []
-
-    def write(file: StagedFile) -> None:
-        try:
-            start.wait(10)
-            replace_month(file, google)
-        except Exception as error:  # noqa: BLE001  any error is what the test is about
-            errors.append(error)
-
-    threads = [threading.Thread(target=write, args=(file,)) for file in files]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
-
-
 def test_two_runs_started_in_one_instant_end_as_one_of_them(
     google: GoogleSettings, versions: dict[str, StagedFile]
 ) -> None:
     choose = random.Random(SEED)
     for _ in range(10):
-        race(google, choose.sample(list(versions.values()), 2))
+        in_one_instant([partial(replace_month, file, google) for file in choose.sample(list(versions.values()), 2)])
         belongs_together(google, versions)
 
 
