@@ -10,6 +10,7 @@ from google.cloud.storage import Bucket
 from nyc_taxi.errors import DownloadFailed, NotATripFile, NotPublished, UnknownName
 from nyc_taxi.extract import bucket as module
 from nyc_taxi.extract.download import _forget_other_version, download
+from nyc_taxi.extract.http import OtherVersion
 from nyc_taxi.extract.published import find_published
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.extract.zones import zone_list_url
@@ -118,7 +119,7 @@ def test_an_object_replaced_while_it_is_fetched_is_told(offline: Settings, bucke
     run = january(offline)
     published = find_published(run)
     put(bucket, "tlc", 1_000, tmp_path, seed=1)
-    with pytest.raises(DownloadFailed, match=r"2021-01.parquet was replaced while it was fetched: run again$"):
+    with pytest.raises(OtherVersion, match=r"2021-01.parquet was replaced while it was fetched: run again$"):
         download(run, published, tmp_path / "downloads")
 
 

@@ -168,7 +168,9 @@ def test_a_server_that_ignores_if_range_does_not_get_two_versions_spliced(
     newer = Answer(200, body, ETAG, ranged=True)
     with BadServer([Answer(200, older, {"ETag": '"old"'}, cut=10_000), newer]) as server:
         # The file is replaced by one of the same size while it is on its way.
-        with pytest.raises(OtherVersion, match=r'replaced while it was fetched \(ETag "one", not "old"\): run again$'):
+        with pytest.raises(
+            OtherVersion, match=r'replaced while it was fetched \(version "one", not "old"\): run again$'
+        ):
             fetch(run_at(server.url), tmp_path)
         assert [asked.headers.get("Range") for asked in server.asked] == [None, None, "bytes=10000-"]
     assert not list(tmp_path.glob("*.part"))

@@ -285,7 +285,7 @@ def test_an_origin_that_names_one_version_and_sends_another_is_given_up(
     with BadServer([old], [new]) as server:
         run = run_of(replace(offline, base_urls={"dtc": server.url}), "yellow", "2021-01", "dtc")
         with pytest.raises(
-            DownloadFailed, match=r'was replaced while it was fetched \(ETag "old", not "new"\): run again$'
+            DownloadFailed, match=r'was replaced while it was fetched \(version "old", not "new"\): run again$'
         ):
             stage(run)
         assert (server.count("HEAD"), staged_names(run)) == (3, set())

@@ -1,5 +1,7 @@
 """The list of taxi zones: fetched once, kept with its ETag, and anything else under its address refused."""
 
+import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from nyc_taxi.settings import Settings
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import generate_zones
 from tests.conftest import settings_for
+from tests.nyc_taxi.extract.bad_server import Answer, BadServer
 
 HEADER = "LocationID,Borough,Zone,service_zone\n"
 
@@ -87,6 +90,13 @@ def test_anything_else_is_refused_and_the_last_good_list_stays(
     with pytest.raises(NotATripFile, match=message):
         taxi_zones(offline)
     assert (offline.staging_dir / "tlc" / LIST).read_bytes() == good
+
+
+def test_a_list_that_the_server_packs_on_its_way_is_unpacked(offline: Settings) -> None:
+    packed = gzip.compress(f"{HEADER}1,Queens,Ash Street,Boro Zone\n".encode())
+    with BadServer([Answer(200, packed, {"Content-Encoding": "gzip"})]) as server:
+        urls = {"tlc": f"{server.url}/trip-data"}
+        assert taxi_zones(replace(offline, base_urls=urls)) == {1: Zone("Queens", "Ash Street")}
 
 
 def test_a_missing_list_is_named_with_its_address(trips: TripServer, offline: Settings) -> None:

@@ -78,7 +78,7 @@ def fetch_if_changed(url: str, etag: str, least: int) -> tuple[bytes, str] | Non
             if answer.status_code != 200:
                 raise DownloadFailed(f"{shown(url)} answered {answer.status_code}: check the base URL")
             content = bytearray()
-            for chunk in fast_enough(pieces(answer), least):
+            for chunk in fast_enough(pieces(answer, unpacked=True), least):
                 content += chunk
                 if len(content) > SMALL_FILE_BYTES:
                     raise NotATripFile(f"{shown(url)} sends more than {SMALL_FILE_BYTES:,} bytes: check the base URL")
@@ -128,14 +128,15 @@ def retry_after(answer: requests.Response) -> float:
     return min(max(seconds, 0.0), LONGEST_PAUSE)
 
 
-def pieces(answer: requests.Response) -> Iterator[bytes]:
+def pieces(answer: requests.Response, *, unpacked: bool = False) -> Iterator[bytes]:
     """
-    The body as it arrives, not unpacked: a line that breaks takes nothing with it that had come.
+    The body as it arrives: a line that breaks takes nothing with it that had come.
 
-    Raises requests.ConnectionError when it breaks.
+    `unpacked`: of a body that the server packed on its way; else its bytes are those on the line. Raises
+    requests.ConnectionError when it breaks.
     """
     try:
-        while piece := answer.raw.read1(CHUNK_BYTES, decode_content=False):
+        while piece := answer.raw.read1(CHUNK_BYTES, decode_content=unpacked):
             yield piece
     except HTTPError as error:
         raise requests.ConnectionError(error) from None

@@ -110,7 +110,7 @@ def request_file(run: RunContext, method: str, url: str, **headers: str) -> requ
 def other_version(answer: requests.Response, published: Published) -> str:
     """By what an answer, be it the whole file or its rest, is of another version than this; empty if by nothing."""
     if is_of_version(answer, published.etag) is False:
-        return f"ETag {shortened(version_of(answer), 40)}, not {shortened(published.etag, 40)}"
+        return f"version {shortened(version_of(answer), 40)}, not {shortened(published.etag, 40)}"
     partial = answer.status_code == 206
     size = answer.headers.get("Content-Range" if partial else "Content-Length", "").rpartition("/")[-1]
     if published.bytes is None or not size.isdecimal() or int(size) == published.bytes:
