@@ -1,11 +1,14 @@
 """What a user has in the database: it survives a month's replacement, or the load says what goes, or is refused."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from nyc_taxi.errors import TargetUnavailable
 from nyc_taxi.load.postgres import month as month_loads
+from nyc_taxi.load.postgres.binary_copy import copy_batches
 from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import PostgresSettings, Settings
@@ -248,6 +251,13 @@ def test_the_courses_own_table_does_not_stop_other_services(settings: Settings, 
     assert list(columns(settings.postgres, "yellow_cab_data")) == ["vendorid", "tpep_pickup_datetime"]
 
 
+def test_a_load_history_that_somebody_else_made_is_left_alone(settings: Settings, trips: TripServer) -> None:
+    sql(settings.postgres, "CREATE SCHEMA ny_taxi; CREATE TABLE ny_taxi.load_audit (id int, note text)")
+    with pytest.raises(TargetUnavailable, match=r"ny_taxi\.load_audit was not made by this project: rename it, or set"):
+        replace_month(judged(settings, trips, "green", "2020-10", "dtc", 100), settings.postgres)
+    assert list(columns(settings.postgres, "load_audit")) == ["id", "note"]
+
+
 def test_a_detached_month_that_was_renamed_stays_beside_the_new_one(settings: Settings, loaded: StagedFile) -> None:
     does(settings.postgres, "ALTER TABLE {t} DETACH PARTITION {p}; ALTER TABLE {p} RENAME TO kept_january")
     replace_month(loaded, settings.postgres)
@@ -290,11 +300,19 @@ def test_a_user_who_is_not_the_owner_is_told_before_the_copy(
         replace_month(loaded, loader)
 
 
-@pytest.mark.parametrize(
-    "limit", ["statement_timeout = 1", "lock_timeout = 1", "idle_in_transaction_session_timeout = 1"]
-)
-def test_limits_of_the_role_do_not_end_a_load(settings: Settings, loaded: StagedFile, limit: str) -> None:
-    does(settings.postgres, f"ALTER ROLE {settings.postgres.user} SET {limit}")
+@pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
+def test_limits_of_the_role_do_not_end_a_load(
+    settings: Settings, loaded: StagedFile, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    copy = copy_batches
+
+    def copy_after_a_pause(cursor: Any, *given: Any) -> int:
+        time.sleep(0.3)
+        cursor.execute("SELECT pg_sleep(0.3)")
+        return copy(cursor, *given)
+
+    monkeypatch.setattr(month_loads, "copy_batches", copy_after_a_pause)
+    does(settings.postgres, f"ALTER ROLE {settings.postgres.user} SET {limit} = 100")
     replace_month(loaded, settings.postgres)
     does(settings.postgres, f"ALTER ROLE {settings.postgres.user} RESET ALL")
     assert_loaded(loaded, settings.postgres)

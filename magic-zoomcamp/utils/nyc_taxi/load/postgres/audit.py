@@ -12,6 +12,7 @@ from datetime import date
 from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.services import Service
+from nyc_taxi.errors import TargetUnavailable
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 
@@ -95,8 +96,17 @@ class LastLoad:
 
 
 def ensure(cursor: Cursor, schema: str) -> None:
-    """Create the audit table, or bring an older one into its present form; no row is lost."""
+    """
+    Create the audit table, or bring an older one into its present form; no row is lost.
+
+    Raises TargetUnavailable for a table of that name that this project did not make, which stays as it is.
+    """
     table = f"{schema}.{AUDIT_TABLE}"
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
+    if cursor.fetchone() == (True,) and not _has(cursor, table, OF_A_LOAD):
+        raise TargetUnavailable(
+            f"{table} was not made by this project: rename it, or set POSTGRES_SCHEMA to another schema, and run again"
+        )
     columns = ", ".join(f"{name} {kind}" for name, kind in (OF_A_LOAD | LATER | OF_A_RUN).items())
     checks = [f"CONSTRAINT {name} CHECK ({rule})" for name, rule in CONSTRAINTS.items()]
     cursor.execute(
@@ -117,11 +127,15 @@ def ensure(cursor: Cursor, schema: str) -> None:
 
 def is_current(cursor: Cursor, schema: str) -> bool:
     """Whether the audit table is there in its present form; from the catalog, which takes no lock on it."""
+    return _has(cursor, f"{schema}.{AUDIT_TABLE}", LATER | OF_A_RUN)
+
+
+def _has(cursor: Cursor, table: str, columns: Mapping[str, str]) -> bool:
     cursor.execute(
         "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = ANY(%s) AND NOT attisdropped",
-        (f"{schema}.{AUDIT_TABLE}", [*LATER, *OF_A_RUN]),
+        (table, list(columns)),
     )
-    return cursor.fetchone() == (len(LATER) + len(OF_A_RUN),)
+    return cursor.fetchone() == (len(columns),)
 
 
 def record(cursor: Cursor, schema: str, load: Load) -> None:
