@@ -100,7 +100,7 @@ def test_the_first_start_clones_the_project(instance: Instance, host: GitHost) -
 
 def test_a_pushed_change_runs_after_the_next_start(instance: Instance, host: GitHost) -> None:
     instance.start()
-    host.edit(PIPELINE, "Mage''s own", "Our own")
+    host.edit(PIPELINE, "Mage's own", "Our own")
     pushed = host.push("A new description")
     assert instance.start() == pushed
     assert "Our own first pipeline" in instance.text(PIPELINE)
@@ -117,7 +117,7 @@ def test_a_file_that_was_deleted_there_is_gone_here(instance: Instance, host: Gi
 
 def test_a_history_that_was_rewritten_is_followed(instance: Instance, host: GitHost) -> None:
     instance.start()
-    host.edit(PIPELINE, "Mage''s own", "Our own")
+    host.edit(PIPELINE, "Mage's own", "Our own")
     rewritten = host.rewrite("Everything anew")
     assert instance.start() == rewritten
     assert instance.git("rev-list", "--count", "HEAD").stdout.strip() == "1"
@@ -157,7 +157,7 @@ def test_with_nothing_cloned_and_no_host_the_start_is_refused(instance: Instance
 def test_where_no_file_outlives_the_instance_the_images_project_runs_until_the_host_answers(
     tmp_path: Path, host: GitHost, as_in_image: Path
 ) -> None:
-    host.edit(PIPELINE, "Mage''s own", "Our own")
+    host.edit(PIPELINE, "Mage's own", "Our own")
     pushed = host.push("A new description")
     instance = Instance(tmp_path, host, token="a-token-that-has-expired")
     instance.spare = as_in_image
@@ -165,7 +165,7 @@ def test_where_no_file_outlives_the_instance_the_images_project_runs_until_the_h
     assert "Authentication failed" in instance.said[0]
     assert instance.said[1].startswith(f"WARNING git: the last good commit runs instead, {spare[:7]}")
     assert instance.said[1].endswith("The project of the image")
-    assert "Mage''s own first pipeline" in instance.text(PIPELINE)
+    assert "Mage's own first pipeline" in instance.text(PIPELINE)
     assert instance.git("status", "--porcelain").stdout == ""
     followed = Instance(tmp_path, host)
     assert followed.git("fetch", "mage-repo").returncode == 0  # what Mage's own sync does
@@ -285,7 +285,7 @@ def test_a_repository_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_another_branch_is_followed_when_it_is_named(tmp_path: Path, instance: Instance, host: GitHost) -> None:
     instance.start()
     host.git("switch", "-q", "-c", "trial")
-    host.edit(PIPELINE, "Mage''s own", "A trial''s")
+    host.edit(PIPELINE, "Mage's own", "A trial''s")
     host.git("commit", "-qam", "Trial", "--author", "t <t@localhost>")
     host.git("push", "-q", "origin", "trial")
     on_trial = Instance(tmp_path, host, GIT_BRANCH="trial")
@@ -297,7 +297,7 @@ def test_another_branch_is_followed_when_it_is_named(tmp_path: Path, instance: I
 
 def test_what_was_changed_here_and_not_pushed_is_kept_aside(instance: Instance, host: GitHost) -> None:
     instance.start()
-    (instance.folder / PIPELINE).write_text(instance.text(PIPELINE).replace("Mage''s own", "A local"))
+    (instance.folder / PIPELINE).write_text(instance.text(PIPELINE).replace("Mage's own", "A local"))
     instance.git("-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qam", "Made here")
     (instance.folder / LOADER).write_text("# half an idea\n")
     instance.start()
@@ -315,7 +315,7 @@ def test_a_start_that_was_killed_leaves_nothing_that_stops_the_next(instance: In
     instance.start()
     for name in ("index.lock", "HEAD.lock", "refs/heads/main.lock", "config.lock", "shallow.lock"):
         (instance.folder / ".git" / name).touch()
-    host.edit(PIPELINE, "Mage''s own", "Our own")
+    host.edit(PIPELINE, "Mage's own", "Our own")
     pushed = host.push("A new description")
     assert instance.start() == pushed
 
@@ -342,7 +342,7 @@ def test_a_first_start_killed_anywhere_is_made_good_by_the_next(tmp_path: Path, 
 def test_the_token_is_in_no_file_no_message_and_no_command_line(instance: Instance, host: GitHost) -> None:
     with CommandLines() as lines:
         instance.start()
-        host.edit(PIPELINE, "Mage''s own", "Our own")
+        host.edit(PIPELINE, "Mage's own", "Our own")
         host.push("A new description")
         fetched = instance.git("fetch", "mage-repo")
     assert fetched.returncode == 0
@@ -420,7 +420,7 @@ def test_ssh_believes_the_pinned_host_alone(tmp_path: Path) -> None:
 def test_a_repository_over_ssh_is_followed(tmp_path: Path, host: GitHost, ssh_host: SshHost) -> None:
     instance = Instance(tmp_path, host, **ssh_host.remote_for(host))
     instance.start()
-    host.edit(PIPELINE, "Mage''s own", "Our own")
+    host.edit(PIPELINE, "Mage's own", "Our own")
     pushed = host.push("A new description")
     assert instance.start() == pushed
     assert "Our own first pipeline" in instance.text(PIPELINE)

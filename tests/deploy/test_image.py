@@ -104,7 +104,7 @@ def test_the_image_works_on_a_file_system_that_nobody_can_write(stack: Stack) ->
 def test_a_container_follows_a_repository_over_ssh_and_so_does_the_web_ui(
     stack: Stack, tmp_path: Path, ssh_host: SshHost
 ) -> None:
-    description = f"{PROJECT.name}/pipelines/example_pipeline/metadata.yaml", "Mage''s own", "Our own"
+    description = f"{PROJECT.name}/pipelines/example_pipeline/metadata.yaml", "Mage's own", "Our own"
     port = free_port()
     own = {"PORT": str(port), "DEFAULT_OWNER_PASSWORD": "a-long-owner-password"}
     with GitHost(tmp_path / "host") as host:
