@@ -78,7 +78,7 @@ def refuse_undeclared(pipeline: str, given: Iterable[str], declared: Mapping[str
     for name in given:
         if name not in declared and name != EXECUTION_DATE:
             if not declared:
-                raise UnknownName(f"{pipeline} has no variables: leave {name} out")
+                raise UnknownName(f"{pipeline} has no variables: leave {name} out, or add it in the editor (Variables)")
             raise UnknownName(f"{pipeline}: {not_one_of('variable', name, sorted(declared))}")
 
 

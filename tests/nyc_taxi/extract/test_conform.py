@@ -279,9 +279,17 @@ def test_two_stray_quotation_marks_do_not_swallow_the_lines_between_them(tmp_pat
     # To a CSV parser this is one row whose flag has a line end in it.
     lines = [GOOD, '1,2021-01-01 00:30:10,1,"N,142,1.5', '2,2021-01-01 00:30:10,1,N",142,2.5', GOOD]
     _, table, malformed = read(csv_of(tmp_path, lines), YELLOW)
-    assert [(row.row, row.reason) for row in malformed] == [(2, "malformed: number of fields")]
-    assert table["fare_amount"].to_pylist() == [8.5, 2.5, 8.5]
+    assert [(row.row, row.reason) for row in malformed] == [(row, "malformed: number of fields") for row in (2, 3)]
+    assert table["fare_amount"].to_pylist() == [8.5, 8.5]
     assert len(table) + len(malformed) == count_rows(tmp_path / "yellow_tripdata_2021-01.csv.gz") == 4
+
+
+@pytest.mark.parametrize("more", [[], [GOOD] * 500], ids=["alone", "among others"])
+def test_neither_half_of_a_value_with_a_line_break_is_a_row(tmp_path: Path, more: list[str]) -> None:
+    lines = [GOOD, '1,2021-01-01 00:30:10,1,"N', 'Y",142,1.5', GOOD, *more]
+    _, table, malformed = read(csv_of(tmp_path, lines), YELLOW)
+    assert [row.row for row in malformed] == [2, 3]
+    assert len(table) == len(lines) - 2
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=["CRLF", "LF"])

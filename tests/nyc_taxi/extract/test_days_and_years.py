@@ -124,11 +124,9 @@ def test_of_a_file_for_a_year_a_month_takes_its_own_rows_and_counts_the_others(
     for month in (2, 12):
         file = stage(own, f"2020-{month:02d}")
         assert days_of(file) == [date(2020, month, 1), date(2020, month, 28)]
-        assert file.rows_read == 2
+        assert (file.rows_read, file.malformed) == (3, {"malformed: lpep_pickup_datetime": 1})
         said = capsys.readouterr().out
-        assert (
-            f"{trips.url}/2020.csv of green 2020-{month:02d} (own): 25 rows of other months, or without a time" in said
-        )
+        assert f"{trips.url}/2020.csv of green 2020-{month:02d} (own): 24 rows of other months are left out" in said
         assert "WARNING" not in said
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -31,6 +32,7 @@ from tests.nyc_taxi.extract.bad_server import Answer, BadServer
 STAGE_ONE_MONTH = """
 import sys
 from pathlib import Path
+from typing import Any
 from nyc_taxi.run import run_context
 from nyc_taxi.settings import Settings
 from nyc_taxi.extract.staging import stage_trip_file
@@ -346,7 +348,19 @@ def test_another_format_is_staged_anew(offline: Settings, trips: TripServer, mon
     monkeypatch.setattr(staging, "FORMAT", 99)
     second = stage(run)
     assert (Path(first.path).exists(), second.path.endswith("-v99.parquet")) == (True, True)
-    assert json.loads((folder_of(run) / "2020-10.json").read_text())["format"] == 99
+    assert json.loads((folder_of(run) / "2020-10.json").read_text())["format"][0] == 99
+
+
+@pytest.mark.parametrize("change", [{"encoding": "latin-1"}, {"delimiter": ","}])
+def test_a_month_is_staged_anew_when_its_origin_is_read_otherwise(
+    offline: Settings, trips: TripServer, change: dict[str, Any]
+) -> None:
+    generate("green", "2020-10", "dtc", 500, trips.folder)
+    run = run_of(offline, "green", "2020-10", "dtc")
+    before = Path(stage(run).path).stat().st_mtime_ns
+    assert Path(stage(run).path).stat().st_mtime_ns == before
+    other = replace(run, origin=replace(run.origin, **change))
+    assert Path(stage(other).path).stat().st_mtime_ns > before
 
 
 def test_threads_that_stage_the_same_month_at_once_fetch_it_once(offline: Settings, trips: TripServer) -> None:

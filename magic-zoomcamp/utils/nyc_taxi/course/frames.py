@@ -41,10 +41,10 @@ def trips_frame(manifest: Manifest, rows: str = "accepted", limit: object = LIMI
 
 
 def _limit(limit: object) -> int:
-    try:
-        return int(str(limit).replace("_", "").replace(",", ""))
-    except ValueError:
-        raise UnknownName(f"row_limit {limit!r} is not a number of rows such as {LIMIT}") from None
+    digits = str(limit).replace("_", "").replace(",", "")
+    if not digits.isdecimal():
+        raise UnknownName(f"row_limit {limit!r} is not a number of rows such as {LIMIT}")
+    return int(digits)
 
 
 def _is_judged(file: StagedFile) -> bool:

@@ -71,6 +71,11 @@ def match_columns(names: Sequence[str], service: Service, file: str) -> Columns:
     unknown = [
         name for name, key in zip(names, trimmed, strict=True) if key not in known and key not in service.dropped
     ]
+    if unknown and len(unknown) == len(names):
+        raise UnknownColumn(
+            f"{file}: its first line is no header of {service.name}: {few(map(repr, unknown), 3)}. Give it one, or "
+            f"take away what stands before it"
+        )
     if unknown:
         raise UnknownColumn(
             f"{file}: column {few(map(repr, unknown), 3)} is not known for {service.name}. If its publisher added "

@@ -156,13 +156,13 @@ def fast_enough(came: Iterable[bytes], least: int) -> Iterator[bytes]:
 
 def is_of_version(answer: requests.Response, version: str) -> bool | None:
     """Whether an answer is of the version that `version_of` another one; None where it does not say."""
-    said = answer.headers.get("Last-Modified" if version.endswith("GMT") else "ETag")
+    said = answer.headers.get("ETag")
     return said.removeprefix(WEAK) == version.removeprefix(WEAK) if said and version else None
 
 
 def version_of(answer: requests.Response) -> str:
-    """What tells a file's versions apart: its ETag, else when it was changed; empty where neither is said."""
-    return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+    """What tells a file's versions apart: its ETag, empty without one. Its date does not: a copy may keep it."""
+    return answer.headers.get("ETag") or ""
 
 
 def shown(url: str) -> str:

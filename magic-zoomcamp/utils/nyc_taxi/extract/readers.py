@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
@@ -99,6 +100,8 @@ class _CsvReader:
     def _parse(self, block: bytes, lines: int, types: dict[str, pa.DataType]) -> pa.Table:
         if b"\0" in block:
             raise pa.ArrowInvalid("no database takes a NUL character as text")
+        if _has_open_quotes(block):
+            raise pa.ArrowInvalid("a line with an odd number of quotation marks is no whole row")
         table = csv.read_csv(
             pa.BufferReader(block),
             read_options=csv.ReadOptions(column_names=self.names, block_size=BLOCK_BYTES // 8, use_threads=lines > 1),
@@ -142,6 +145,15 @@ class _CsvReader:
 def _reason(line: bytes) -> str:
     """Why a line cannot be split into fields; what its fields hold is judged as that of a Parquet file is."""
     return "malformed: NUL character" if b"\0" in line else "malformed: number of fields"
+
+
+def _has_open_quotes(block: bytes) -> bool:
+    """Whether a line has an odd number of quotation marks: half of a row with a line break in a value, for one."""
+    if b'"' not in block:
+        return False
+    found = np.frombuffer(block, np.uint8)
+    line_of_quote = np.searchsorted(np.flatnonzero(found == ord("\n")), np.flatnonzero(found == ord('"')))
+    return bool(np.any(np.bincount(line_of_quote) % 2))
 
 
 def _text(line: bytes) -> str:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nyc_taxi.errors import NotATripFile, TooManyMalformed, shortened
-from nyc_taxi.extract.conform import Conformed, Malformed
+from nyc_taxi.extract.conform import Conformed, Malformed, as_text
 from nyc_taxi.extract.download import Downloaded
 from nyc_taxi.extract.http import shown
 from nyc_taxi.extract.readers import count_rows, open_trip_file
@@ -31,7 +31,7 @@ class StagedFileWriter:
 
     def __init__(self, run: RunContext, downloaded: Downloaded, base: Path) -> None:
         self.run, self.downloaded, self.base = run, downloaded, base
-        self.rows = self.in_month = self.without_pickup = self.blank = self.elsewhere = 0
+        self.position = self.rows = self.in_month = self.without_pickup = self.blank = self.elsewhere = 0
         self.columns: set[str] = set()
         self.dropped: dict[str, None] = {}
         """In the order in which they were found."""
@@ -105,11 +105,23 @@ class StagedFileWriter:
             pickups = piece.table[self.run.service.pickup]
             inside = pc.and_(pc.greater_equal(pickups, start), pc.less(pickups, end))
             self.in_month += pc.sum(inside).as_py() or 0
-            table = piece.table.filter(inside) if self.run.origin.holds_other_months else piece.table
+            table = piece.table
+            if self.run.origin.holds_other_months:
+                self._keep_without_time(table)
+                table = table.filter(inside)
+            self.position += len(piece.table) + len(piece.malformed) + piece.blank
             self.rows += len(table)
-            self.elsewhere += len(piece.table) - len(table)
+            self.elsewhere += len(piece.table) - len(table) - pickups.null_count * self.run.origin.holds_other_months
             self.without_pickup += table[self.run.service.pickup].null_count
             yield table
+
+    def _keep_without_time(self, table: pa.Table) -> None:
+        """A row without a time is of no month: it is kept with each, as one that cannot be read is."""
+        missing = pc.is_null(table[self.run.service.pickup]).to_numpy(zero_copy_only=False)
+        for row in map(int, missing.nonzero()[0]):
+            reason, text = f"malformed: {self.run.service.pickup}", as_text(table.slice(row, 1))
+            self.malformed.append(Malformed(self.position + row + 1, text, reason))
+            self.reasons[reason] += 1
 
     def _keep_malformed(self, rows: list[Malformed]) -> None:
         self.malformed += rows
@@ -131,7 +143,9 @@ class StagedFileWriter:
     def _check(self) -> None:
         name = f"{shown(self.downloaded.published.url)} of {self.run}"
         if self.elsewhere:
-            print(f"{name}: {self.elsewhere:,} rows of other months, or without a time, are left out", flush=True)
+            print(f"{name}: {self.elsewhere:,} rows of other months are left out", flush=True)
+        if not self.rows and self.reasons:
+            raise NotATripFile(f"{name}: no row can be read ({self._reasons()}): check its delimiter and encoding")
         if not self.rows:
             raise NotATripFile(f"{name} has no rows: an empty month is never loaded over a full one")
         if self.without_pickup == self.rows:

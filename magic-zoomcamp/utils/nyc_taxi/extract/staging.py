@@ -31,6 +31,11 @@ KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 
 
+def _form(run: RunContext) -> list[object]:
+    """By what a trip file is read: a staged file of another form, such as before a mended encoding, is made anew."""
+    return [FORMAT, run.origin.delimiter, run.origin.encoding, run.origin.file]
+
+
 def stage_trip_file(run: RunContext) -> Manifest:
     """
     Fetch the run's trip file, conform it and return its manifest; an unchanged file (ETag) is not fetched again.
@@ -81,7 +86,7 @@ def _staged_before(run: RunContext, note: Path) -> StagedFile | None:
         return None
     try:
         known = json.loads(note.read_text())
-        if known["format"] != FORMAT:  # first: another format's note may have other fields
+        if known["format"] != _form(run):  # first: another format's note may have other fields
             return None
         staged, sizes = StagedFile.of_row(known["file"]), dict(known["sizes"])
     except (ValueError, KeyError, TypeError):
@@ -148,7 +153,7 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
             path.unlink(missing_ok=True)
     with replacing(note, locked=True) as part:
         sizes = {path.name: path.stat().st_size for path in _rows_by_path(staged)}
-        part.write_text(json.dumps({"format": FORMAT, "file": staged.to_row(), "sizes": sizes}))
+        part.write_text(json.dumps({"format": _form(run), "file": staged.to_row(), "sizes": sizes}))
     _forget_old_versions(folder, run, base)
     size, seconds = f"{staged.bytes / 1e6:,.1f} MB", fetched - started
     done = "are staged already: its bytes are the same" if same else f"staged in {time.monotonic() - fetched:.1f} s"
