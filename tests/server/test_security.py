@@ -2,7 +2,7 @@
 
 import json
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -76,7 +76,11 @@ def test_no_process_of_the_server_has_the_owners_password_in_its_environment(mag
     server = psutil.Process(mage.server.pid)
     processes = [server, *server.children(recursive=True)]
     # One that has ended, and that nobody has asked for its exit code, has no environment any more.
-    environments = [each.environ() for each in processes if each.status() != psutil.STATUS_ZOMBIE]
+    environments = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                environments.append(process.environ())
     assert len(environments) >= 2  # the scheduler's too
     for environment in environments:
         assert environment["JWT_SECRET"] == OWNER.jwt_secret
