@@ -3,7 +3,7 @@
 from nyc_taxi.catalog.services import GREEN
 from nyc_taxi.course.homework import PICKUP, PICKUP_DATE, RULES, CleanTrips
 from nyc_taxi.google import bucket_of, google_errors
-from nyc_taxi.load.bucket.days import added_up, split_by_day
+from nyc_taxi.load.bucket.days import added_up, half_replaced, split_by_day
 from nyc_taxi.load.bucket.objects import listing, replace_set, scratch_folder
 from nyc_taxi.load.postgres.binary_copy import copy_batches
 from nyc_taxi.load.postgres.connection import connect
@@ -65,8 +65,7 @@ def replace_days(trips: CleanTrips, google: GoogleSettings) -> None:
         days = split_by_day(trips.batches(schema.names), folder, schema, PICKUP, GREEN.measures)
         trips.refuse_other_numbers(str(folder), sum(day.rows for day in days), added_up(day.sums for day in days))
         news = [day.as_object(PATTERN.replace("*", day.text), about) for day in days]
-        half = google_errors(f"{where}: the days are of two versions now, run the pipeline again; {where}", google)
-        replace_set(bucket, news, PATTERN, trips.version, placing=half)
+        replace_set(bucket, news, PATTERN, trips.version, placing=half_replaced(where, google))
     print(f"{where}: {trips.total_kept:,} rows in {len(days)} days", flush=True)
 
 

@@ -109,9 +109,9 @@ class StagedFileWriter:
             if self.run.origin.holds_other_months:
                 self._keep_without_time(table)
                 table = table.filter(inside)
+                self.elsewhere += len(piece.table) - len(table) - pickups.null_count
             self.position += len(piece.table) + len(piece.malformed) + piece.blank
             self.rows += len(table)
-            self.elsewhere += len(piece.table) - len(table) - pickups.null_count * self.run.origin.holds_other_months
             self.without_pickup += table[self.run.service.pickup].null_count
             yield table
 

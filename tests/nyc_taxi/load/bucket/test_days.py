@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ from tests.nyc_taxi.load.bucket.bucket_helpers import (
     sorted_rows,
     start_run,
 )
-from tests.nyc_taxi.load.loading import miscounted
+from tests.nyc_taxi.load.loading import in_one_instant, miscounted
 
 YELLOW_DAYS = "trips_by_day/yellow/tpep_pickup_date="
 YELLOW_JANUARY = f"{YELLOW_DAYS}*/yellow_tripdata_2021-01.parquet"
@@ -479,21 +480,12 @@ def test_a_writer_that_ends_between_two_copies_is_found_by_the_check_and_healed_
 
 def at_once(google: GoogleSettings, files: list[StagedFile], times: int) -> None:
     """Each file in a thread of its own, so many times; their errors, if any, are the test's."""
-    errors: list[Exception] = []
 
     def write(file: StagedFile) -> None:
-        try:
-            for _ in range(times):
-                replace_month(file, google)
-        except Exception as error:  # noqa: BLE001  any error is what the test is about
-            errors.append(error)
+        for _ in range(times):
+            replace_month(file, google)
 
-    threads = [threading.Thread(target=write, args=(file,)) for file in files]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    in_one_instant([partial(write, file) for file in files])
 
 
 def test_two_writers_of_one_month_end_as_exactly_one_of_them(

@@ -6,6 +6,7 @@ so that replacing one month neither doubles nor deletes what another month has o
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -82,9 +83,13 @@ def replace_month(file: StagedFile, google: GoogleSettings) -> None:
         days = split_by_day(accepted(file), folder, file.service.schema, file.service.pickup, file.service.measures)
         _refuse_other_numbers(file, sum(day.rows for day in days), added_up(day.sums for day in days))
         news = [day.as_object(day_object(file.service, file.month, day.text), described(file)) for day in days]
-        half = f"{where}: the days are of two versions now, run the pipeline again; {where}"
-        replace_set(bucket, news, pattern, version, placing=google_errors(half, google))
+        replace_set(bucket, news, pattern, version, placing=half_replaced(where, google))
     print(f"{where}: {file.rows_accepted:,} rows in {len(days)} days", flush=True)
+
+
+def half_replaced(where: str, google: GoogleSettings) -> AbstractContextManager[None]:
+    """For the moment in which days take their place: an error in it says that they are of two versions now."""
+    return google_errors(f"{where}: the days are of two versions now, run the pipeline again; {where}", google)
 
 
 def measure_month(service: Service, month: Month, google: GoogleSettings) -> tuple[int, dict[str, float], int]:
