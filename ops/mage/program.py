@@ -78,9 +78,11 @@ def main() -> None:
 if __name__ in {"__main__", "__mp_main__"}:
     gc.disable()
     sys.path.insert(0, ROOT)  # this `ops`, whatever else is on the path
+    from ops.mage import ending
+
     install()
     sys.path.remove(ROOT)
     if __name__ == "__main__":
-        main()
+        ending.run(main)
     else:
         gc.enable()
