@@ -26,7 +26,8 @@ from ops.container.git_remote import Remote, remote_of
 from ops.container.git_sync import Checkout
 from ops.cpu import refuse_old_cpu
 from ops.errors import LocalStackError, StartRefused
-from ops.mage import owner_password, triggers_on
+from ops.mage import triggers_on
+from ops.mage.access import owner_password
 from ops.mage.git_filter import install_git_filter
 from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
 from ops.mage.production import LOCKED, is_on_cloud_run, is_production, refusals

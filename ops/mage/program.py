@@ -53,7 +53,7 @@ def install() -> None:
 
 def main() -> None:
     """Run the command that the arguments name."""
-    from ops.mage.owner_password import from_pipe, give_once
+    from ops.mage.access.owner_password import from_pipe, give_once
 
     password = from_pipe()
     from mage_ai.cli.main import app

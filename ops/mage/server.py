@@ -18,9 +18,9 @@ from psycopg2 import sql
 
 from ops.errors import LocalStackError
 from ops.http import session_to
+from ops.mage.access.owner_password import NAME, to_pipe
 from ops.mage.git_filter import kept_clean
 from ops.mage.owner import Owner, renew_password, stored_owner
-from ops.mage.owner_password import NAME, to_pipe
 from ops.mage.production import LOCKED, is_production
 from ops.paths import HOST, MAGE, PROJECT
 from ops.ports import free_port

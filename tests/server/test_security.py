@@ -11,9 +11,9 @@ import requests
 from mage_ai.settings.server import OAUTH2_APPLICATION_CLIENT_ID as API_KEY
 from websocket import create_connection
 
+from ops.mage.access.owner_password import NAME
 from ops.mage.api import MageApi, MageApiError
 from ops.mage.owner import EMAIL
-from ops.mage.owner_password import NAME
 from ops.synthetic.generate import generate
 from tests.conftest import sql
 from tests.server.conftest import OWNER, Mage, wait

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ops.mage.owner_password import NAME, from_pipe, give_once, to_pipe
+from ops.mage.access.owner_password import NAME, from_pipe, give_once, to_pipe
 
 PASSWORD = "p\"a'ss é \U0001f695"
 READ = """
 import os
-from ops.mage.owner_password import from_pipe
+from ops.mage.access.owner_password import from_pipe
 print(ascii(from_pipe()), from_pipe(), sorted(name for name in os.environ if "OWNER" in name))
 """
 
