@@ -12,6 +12,7 @@ from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.months import Month
 from nyc_taxi.run import RunContext, execution_day, run_context, service_and_month
 from nyc_taxi.settings import Settings
+from nyc_taxi.transform.rules import RULES
 
 from ops.ports import free_port
 
@@ -135,9 +136,9 @@ def test_without_variables_but_a_month_it_is_a_yellow_run_of_the_csv_origin(offl
         ({"origin": "ftp"}, "origin 'ftp' is not one of dtc, tlc"),
         ({"month": "2021-13"}, "month '2021-13' is not of the form YYYY-MM, such as 2021-01"),
         ({"month": "January"}, "month 'January' is not of the form YYYY-MM, such as 2021-01"),
-        ({"rules": "has_fun"}, "rule 'has_fun' is not one of has_passengers, positive_distance (or none)"),
+        ({"rules": "has_fun"}, f"rule 'has_fun' is not one of {', '.join(RULES)} (or none)"),
         ({"rules": "has_passengers,none"}, "rules has_passengers, none: none stands alone, or the others without it"),
-        ({"rules": ["has_passengers", "x"]}, "rule 'x' is not one of has_passengers, positive_distance (or none)"),
+        ({"rules": ["has_passengers", "x"]}, f"rule 'x' is not one of {', '.join(RULES)} (or none)"),
         (
             {"month": "2022-01"},
             "yellow 2022-01 does not exist at origin dtc, which has 2019-01 to 2021-07: choose another "

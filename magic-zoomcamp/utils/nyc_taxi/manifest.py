@@ -52,6 +52,8 @@ class StagedFile:
     """Sum of each of the service's measures over the accepted rows."""
     rows_blank: int = 0
     """Rows without any value, as a spreadsheet leaves them: no trips, and not among the rows read."""
+    warned: Mapping[str, int] = field(default_factory=dict)
+    """Accepted rows that a rule only warns of, by reason."""
 
     @property
     def service(self) -> Service:
@@ -137,7 +139,7 @@ def sums_agree(some: Mapping[str, float], others: Mapping[str, float]) -> bool:
     )
 
 
-_JSON_FIELDS = ("columns", "columns_dropped", "malformed", "rules", "rejected", "sums")
+_JSON_FIELDS = ("columns", "columns_dropped", "malformed", "rules", "rejected", "sums", "warned")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The variables of one run, as Mage hands them to a block.
 A block passes its keyword arguments to `run_context` and hands the result to one library function.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -13,7 +14,8 @@ from nyc_taxi.catalog.services import Service, service_named
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.months import Month
 from nyc_taxi.settings import SWITCH, Settings
-from nyc_taxi.transform.rules import Rule, rule_named
+from nyc_taxi.transform.rule import Rule
+from nyc_taxi.transform.rules import rule_named
 
 LONGEST_WAIT_HOURS = 24 * 366
 MALFORMED_SHARE = 0.01
@@ -197,13 +199,17 @@ def rules_named(value: object) -> list[Rule] | None:
     names = names_of(value)
     if "none" in names and set(names) != {"none"}:
         raise UnknownName(f"rules {', '.join(names)}: none stands alone, or the others without it")
-    return [rule_named(name) for name in names if name != "none"] if names else None
+    rules = [rule_named(name) for name in dict.fromkeys(names) if name != "none"]
+    for (name, action), times in Counter((rule.name, rule.action) for rule in rules).items():
+        if times > 1:
+            raise UnknownName(f"rules {', '.join(names)}: {name} can {action} by one set of parameters only")
+    return rules if names else None
 
 
 def _rules(value: object, service: Service) -> tuple[str, ...]:
-    """The names of the rules of a run: the service's own where the variable is empty."""
+    """The rules of a run, with all that they depend on: the service's own where the variable is empty."""
     rules = rules_named(value)
-    for rule in rules or ():
-        if rule.column not in service.schema.names:
-            raise UnknownName(f"rule {rule.name!r} looks at {rule.column}, which {service.name} does not have")
-    return service.rules if rules is None else tuple(rule.name for rule in rules)
+    rules = [rule_named(text) for text in service.rules] if rules is None else rules
+    for rule in rules:
+        rule.columns_in(service)
+    return tuple(map(str, rules))

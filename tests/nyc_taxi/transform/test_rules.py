@@ -2,6 +2,7 @@
 
 import gzip
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nyc_taxi.catalog.services import SERVICES, YELLOW
+from nyc_taxi.catalog.services import SERVICES
 from nyc_taxi.errors import CountsDisagree, NotATripFile, UnknownName
 from nyc_taxi.extract.staging import stage_trip_file
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.settings import Settings
 from nyc_taxi.transform.rules import (
     apply_rules,
-    columns_of,
-    count_by_rules,
-    reasons_to_reject,
+    count,
+    judged,
     rule_named,
-    split_by_rules,
+    split,
 )
 
 from ops.stack.trip_server import TripServer
@@ -50,6 +50,31 @@ def batch_of(rows: list[Row]) -> pa.RecordBatch:
     )
 
 
+class Rows(StagedFile):
+    """Yellow rows in memory, in the batches in which they were given."""
+
+    given: list[pa.RecordBatch]
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        return (batch.select(columns) if columns else batch for batch in self.given)
+
+
+def rows_of(batches: list[pa.RecordBatch], rules: list[str]) -> StagedFile:
+    file = Rows("yellow", "2021-01", "dtc", "", "", 0, "", "", "", (), (), 0, {}, tuple(rules))
+    object.__setattr__(file, "given", batches)
+    return file
+
+
+def reasons(batch: pa.RecordBatch, rules: list[str]) -> list[str | None] | None:
+    [(_, why)] = judged(rows_of([batch], rules))
+    return None if why is None else why.to_pylist()
+
+
+def parts(batch: pa.RecordBatch, rules: list[str]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    [(rows, why)] = judged(rows_of([batch], rules))
+    return split(rows, why)
+
+
 def plain_reason(row: Row, rules: list[str]) -> str | None:
     """What the rules say of one row, written as plainly as can be."""
     passengers, miles, _ = row
@@ -65,38 +90,33 @@ def plain_reason(row: Row, rules: list[str]) -> str | None:
 
 def test_a_trip_needs_at_least_one_passenger() -> None:
     batch = batch_of([(1, 1.0, 1.0), (0, 1.0, 1.0), (None, 1.0, 1.0), (-1, 1.0, 1.0), (6, 0.0, 1.0)])
-    found = reasons_to_reject(batch, ["has_passengers"])
-    assert found is not None
-    assert found.to_pylist() == [None, "no_passengers", "passenger_count_missing", "no_passengers", None]
+    found = reasons(batch, ["has_passengers"])
+    assert found == [None, "no_passengers", "passenger_count_missing", "no_passengers", None]
 
 
 def test_a_trip_needs_a_distance_above_zero() -> None:
     batch = batch_of([(1, 0.01, 1.0), (1, 0.0, 1.0), (1, None, 1.0), (1, -2.5, 1.0), (0, 3.0, 1.0)])
-    found = reasons_to_reject(batch, ["positive_distance"])
-    assert found is not None
-    assert found.to_pylist() == [None, "no_distance", "no_distance", "no_distance", None]
+    found = reasons(batch, ["positive_distance"])
+    assert found == [None, "no_distance", "no_distance", "no_distance", None]
 
 
 def test_the_first_failing_rule_names_the_reason() -> None:
     batch = batch_of([(0, 0.0, 1.0), (None, 0.0, 1.0), (1, 0.0, 1.0), (1, 1.0, 1.0)])
-    one_way, other_way = reasons_to_reject(batch, BOTH), reasons_to_reject(batch, BOTH[::-1])
-    assert one_way is not None
-    assert other_way is not None
-    assert one_way.to_pylist() == ["no_passengers", "passenger_count_missing", "no_distance", None]
-    assert other_way.to_pylist() == ["no_distance", "no_distance", "no_distance", None]
+    assert reasons(batch, BOTH) == ["no_passengers", "passenger_count_missing", "no_distance", None]
+    assert reasons(batch, BOTH[::-1]) == ["no_distance", "no_distance", "no_distance", None]
 
 
 def test_without_rules_there_are_no_reasons_and_every_row_is_accepted() -> None:
     batch = batch_of([(0, None, 1.0), (None, -1.0, 2.0)])
-    assert reasons_to_reject(batch, []) is None
-    accepted, rejected = split_by_rules(batch, [])
+    assert reasons(batch, []) is None
+    accepted, rejected = parts(batch, [])
     assert accepted == batch
     assert len(rejected) == 0
     assert rejected.schema.names == [*batch.schema.names, "reason"]
 
 
 def test_rejected_rows_keep_their_values_and_gain_the_reason() -> None:
-    accepted, rejected = split_by_rules(batch_of([(1, 1.0, 10.0), (0, 2.0, 20.0), (None, 3.0, 30.0)]), BOTH)
+    accepted, rejected = parts(batch_of([(1, 1.0, 10.0), (0, 2.0, 20.0), (None, 3.0, 30.0)]), BOTH)
     assert accepted.to_pylist() == [{"passenger_count": 1, "trip_distance": 1.0, "total_amount": 10.0}]
     assert [tuple(row.values()) for row in rejected.to_pylist()] == [
         (0, 2.0, 20.0, "no_passengers"),
@@ -107,7 +127,7 @@ def test_rejected_rows_keep_their_values_and_gain_the_reason() -> None:
 @settings(deadline=None)
 @given(ROWS, RULES)
 def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: list[Row], rules: list[str]) -> None:
-    accepted, rejected = split_by_rules(batch_of(rows), rules)
+    accepted, rejected = parts(batch_of(rows), rules)
     assert [tuple(row.values()) for row in accepted.to_pylist()] == [r for r in rows if plain_reason(r, rules) is None]
     assert [tuple(row.values()) for row in rejected.to_pylist()] == [
         (*row, plain_reason(row, rules)) for row in rows if plain_reason(row, rules)
@@ -116,26 +136,26 @@ def test_split_says_of_every_row_what_a_plain_reading_of_the_rules_says(rows: li
 
 
 @settings(deadline=None)
-@given(st.lists(ROWS, max_size=4), RULES)
-def test_counts_and_sums_are_those_of_a_plain_computation(parts: list[list[Row]], rules: list[str]) -> None:
-    batches = [batch_of(rows) for rows in parts]
-    accepted, rejected, sums = count_by_rules(batches, rules, ["trip_distance", "total_amount"])
-    everything = [row for rows in parts for row in rows]
+@given(st.lists(ROWS, max_size=4), RULES, RULES)
+def test_counts_and_sums_are_those_of_a_plain_computation(
+    some: list[list[Row]], rules: list[str], warning: list[str]
+) -> None:
+    batches = [batch_of(rows) for rows in some]
+    file = rows_of(batches, [*(f"{rule}:warn" for rule in warning), *rules])
+    outcome = count(file)
+    everything = [row for rows in some for row in rows]
     kept = [row for row in everything if plain_reason(row, rules) is None]
-    assert accepted == len(kept)
-    assert rejected == Counter(why for row in everything if (why := plain_reason(row, rules)))
-    assert sums["trip_distance"] == pytest.approx(sum(miles or 0 for _, miles, _ in kept), abs=1e-6)
-    assert sums["total_amount"] == pytest.approx(sum(total or 0 for _, _, total in kept), abs=1e-6)
-    assert accepted + rejected.total() == len(everything)
-    halves = [split_by_rules(batch, rules) for batch in batches]
-    assert accepted == sum(len(part) for part, _ in halves)
-    assert rejected == Counter(why for _, part in halves for why in part["reason"].to_pylist())
-
-
-def test_the_columns_of_rules_are_what_they_look_at() -> None:
-    assert columns_of(BOTH) == ["passenger_count", "trip_distance"]
-    assert columns_of([]) == []
-    assert set(columns_of(BOTH)) < set(YELLOW.schema.names)
+    assert outcome.accepted == len(kept)
+    assert outcome.rejected == Counter(why for row in everything if (why := plain_reason(row, rules)))
+    # A row is told once for each rule that it breaks, and only where it is loaded.
+    told = [plain_reason(row, [rule]) for row in kept for rule in warning]
+    assert outcome.warned == Counter(why for why in told if why)
+    assert outcome.sums["trip_distance"] == pytest.approx(sum(miles or 0 for _, miles, _ in kept), abs=1e-6)
+    assert outcome.sums["total_amount"] == pytest.approx(sum(total or 0 for _, _, total in kept), abs=1e-6)
+    assert outcome.accepted + outcome.rejected.total() == len(everything)
+    halves = [split(rows, why) for rows, why in judged(file)]
+    assert outcome.accepted == sum(len(part) for part, _ in halves)
+    assert outcome.rejected == Counter(why for _, part in halves for why in part["reason"].to_pylist())
 
 
 def test_an_unknown_rule_is_named_with_those_there_are() -> None:

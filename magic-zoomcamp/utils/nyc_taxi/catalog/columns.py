@@ -6,10 +6,13 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from nyc_taxi.catalog.names import check_column
 from nyc_taxi.errors import UnknownName, not_one_of
 
 TIME, TEXT = pa.timestamp("us"), pa.string()
 SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
+TYPES = {"TIME": TIME, "TEXT": TEXT, "SMALL": SMALL, "WHOLE": WHOLE, "REAL": REAL}
+"""What a column can be. A date is a TIME at midnight, a decimal is REAL, a truth value is TEXT, or a code in SMALL."""
 
 Codes: TypeAlias = Mapping[int | str, str]
 """The meaning of each code, as `{1: "card"}` or `{"HV0002": "Juno"}`."""
@@ -35,7 +38,11 @@ class Column:
     """One of FORMS; None for other text, which is only trimmed."""
 
     def __post_init__(self) -> None:
-        """Raise UnknownName for a unit that is not in UNITS, or a form that is not in FORMS."""
+        """Raise UnknownName for a name that SQL must quote, and for a type, unit or form that does not exist."""
+        check_column(self.name)
+        if self.type not in TYPES.values():
+            hint = "a date is TIME, a decimal REAL, a truth value TEXT, or SMALL with codes"
+            raise UnknownName(f"column {self.name}: type {self.type} is not one of {', '.join(TYPES)}: {hint}")
         for what, name, known in (("unit", self.unit, UNITS), ("form", self.form, FORMS)):
             if name not in (None, *known):
                 raise UnknownName(not_one_of(f"column {self.name}: {what}", str(name), known))

@@ -6,12 +6,15 @@ Columns, units and codes are those of TLC's data dictionaries
 distances miles, amounts USD, places the taxi zones 1 to 265.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from nyc_taxi.catalog.columns import FLAG, LICENCE, REAL, SMALL, TEXT, TIME, WHOLE, Codes, Column
+from nyc_taxi.catalog.legacy import LEGACY_DROPPED, LEGACY_NAMES, LEGACY_SPELLINGS
+from nyc_taxi.catalog.names import check_table
 from nyc_taxi.errors import UnknownName, not_one_of
 
 VENDORS: Codes = {1: "Creative Mobile", 2: "Curb (VeriFone)", 3: "DDS", 6: "Myle", 7: "Helix"}
@@ -47,8 +50,26 @@ class Service:
     """Columns of other eras, in lower case, that have no canonical place, with the reason."""
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Per origin: the measures that none of its files ever had. Without any other measure, a month is refused."""
+    dropoff: str = ""
+    """The column that says when it ended; empty where none does."""
+    identity: tuple[str, ...] = ()
+    """The columns in which no two of its rows are equal, unless one is there twice; empty for all of them."""
     spellings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Per canonical integer column: the words, trimmed and in lower case, that early eras wrote for its codes."""
+
+    def __post_init__(self) -> None:
+        """Raise UnknownName for a table that SQL must quote, columns of one name, and roles that no column can have."""
+        check_table(self.table)
+        types = {column.name: column.type for column in self.columns}
+        for name, times in Counter(column.name.lower() for column in self.columns).items():
+            if times > 1:
+                raise UnknownName(f"service {self.name}: column {name} is there twice; capitals make no other name")
+        roles = {"pickup": [self.pickup], "dropoff": filter(None, [self.dropoff]), "measures": self.measures}
+        allowed = {"pickup": (TIME,), "dropoff": (TIME,), "measures": (SMALL, WHOLE, REAL)}
+        for role, names in (roles | {"identity": self.identity}).items():
+            for name in names:
+                if types.get(name) not in allowed.get(role, types.values()):
+                    raise UnknownName(f"service {self.name}: {role} names {name}, which is no column that it could be")
 
     @property
     def schema(self) -> pa.Schema:
@@ -107,50 +128,24 @@ def _metered(prefix: str, *more: Column) -> tuple[Column, ...]:
     )
 
 
-_LEGACY_YELLOW = {
-    # 2009: TLC's first names.
-    "vendor_name": "VendorID",
-    "trip_pickup_datetime": "tpep_pickup_datetime",
-    "trip_dropoff_datetime": "tpep_dropoff_datetime",
-    "rate_code": "RatecodeID",
-    "store_and_forward": "store_and_fwd_flag",
-    "fare_amt": "fare_amount",
-    "tip_amt": "tip_amount",
-    "tolls_amt": "tolls_amount",
-    "total_amt": "total_amount",
-    "surcharge": "extra",
-    # 2010: renamed once more.
-    "vendor_id": "VendorID",
-    "pickup_datetime": "tpep_pickup_datetime",
-    "dropoff_datetime": "tpep_dropoff_datetime",
-}
-_COORDINATES = "2009-2010 coordinates: the taxi zones of later eras have no column for them"
-_LEGACY_DROPPED = {
-    **dict.fromkeys(("start_lon", "start_lat", "end_lon", "end_lat"), _COORDINATES),
-    **dict.fromkeys(("pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"), _COORDINATES),
-    "__index_level_0__": "row number left by the program that wrote 2010-02 and 2010-03",
-}
-_LEGACY_SPELLINGS = {
-    "VendorID": {"cmt": 1, "vts": 2, "dds": 3},
-    "payment_type": {
-        **dict.fromkeys(("credit", "cre", "crd"), 1),
-        **dict.fromkeys(("cash", "cas", "csh"), 2),
-        **dict.fromkeys(("no charge", "noc", "no"), 3),
-        **dict.fromkeys(("dispute", "dis"), 4),
-        **dict.fromkeys(("unknown", "unk", "na"), 5),
-    },
-}
+def _trip(prefix: str) -> tuple[str, ...]:
+    """What identifies a trip with a meter: who drove when, from where to where, how far, and for how much."""
+    times = (f"{prefix}_pickup_datetime", f"{prefix}_dropoff_datetime")
+    return ("VendorID", *times, "PULocationID", "DOLocationID", "trip_distance", "fare_amount")
+
 
 YELLOW = Service(
     name="yellow",
     table="yellow_cab_data",
     columns=_metered("tpep", Column("airport_fee", REAL, "pickups at LaGuardia and JFK", unit="USD")),
     pickup="tpep_pickup_datetime",
+    dropoff="tpep_dropoff_datetime",
+    identity=_trip("tpep"),
     rules=("has_passengers",),
     measures=("trip_distance", "total_amount"),
-    renames=_LEGACY_YELLOW,
-    dropped=_LEGACY_DROPPED,
-    spellings=_LEGACY_SPELLINGS,
+    renames=LEGACY_NAMES,
+    dropped=LEGACY_DROPPED,
+    spellings=LEGACY_SPELLINGS,
 )
 
 GREEN = Service(
@@ -162,6 +157,8 @@ GREEN = Service(
         Column("trip_type", WHOLE, codes={1: "street hail", 2: "dispatch"}),
     ),
     pickup="lpep_pickup_datetime",
+    dropoff="lpep_dropoff_datetime",
+    identity=_trip("lpep"),
     rules=("has_passengers",),
     measures=("trip_distance", "total_amount"),
 )
@@ -179,6 +176,7 @@ FHV = Service(
         Column("Affiliated_base_number", TEXT, "licence of the base the car is affiliated with", form=LICENCE),
     ),
     pickup="pickup_datetime",
+    dropoff="dropoff_datetime",
     rules=(),
     measures=("PULocationID",),
 )
@@ -216,6 +214,18 @@ FHVHV = Service(
         Column("cbd_congestion_fee", REAL, "MTA congestion zone, since 2025-01", unit="USD"),
     ),
     pickup="pickup_datetime",
+    dropoff="dropoff_datetime",
+    identity=(
+        "hvfhs_license_num",
+        "dispatching_base_num",
+        "request_datetime",
+        "pickup_datetime",
+        "dropoff_datetime",
+        "PULocationID",
+        "DOLocationID",
+        "trip_miles",
+        "base_passenger_fare",
+    ),
     rules=(),
     measures=("trip_miles", "base_passenger_fare"),
     absent={"dtc": ("trip_miles", "base_passenger_fare")},

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
-from nyc_taxi.transform.rules import columns_of, reasons_to_reject
+from nyc_taxi.transform.rules import judged, passing
 
 HOUR = 3_600_000_000
 """Microseconds, the unit of the trips' times."""
@@ -187,11 +187,10 @@ def tally(file: StagedFile, accepted: Sequence[Tally], parsed: Sequence[Tally] =
     """
     wanted = [name for each in (*accepted, *parsed) for name in each.columns]
     rows_accepted = 0
-    for rows in file.batches(list(dict.fromkeys([*columns_of(file.rules), *wanted]))):
+    for rows, why in judged(file, wanted):
         for each in parsed:
             each.add(rows)
-        why = reasons_to_reject(rows, file.rules)
-        kept = rows if why is None or why.null_count == len(why) else rows.filter(pc.is_null(why))
+        kept = passing(rows, why)
         rows_accepted += len(kept)
         for each in accepted:
             each.add(kept)

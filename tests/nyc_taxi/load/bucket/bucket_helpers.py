@@ -30,7 +30,7 @@ from nyc_taxi.load.bucket.month import replace_month as replace_object
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings, Settings
-from nyc_taxi.transform.rules import apply_rules, count_by_rules
+from nyc_taxi.transform.rules import apply_rules, count
 from pytest_httpserver import HTTPServer
 
 from ops.paths import HOST, ROOT
@@ -86,8 +86,9 @@ def of_rows(file: StagedFile, rows: pa.Table, folder: Path) -> StagedFile:
     bare = replace(
         file, path=str(path), malformed_path="", malformed={}, rows_read=len(table), sha256=f"sha of {path.name}"
     )
-    accepted, rejected, sums = count_by_rules(bare.batches(), (), file.service.measures)
-    return replace(bare, rules=(), rows_accepted=accepted, rejected=dict(rejected), sums=sums)
+    bare = replace(bare, rules=(), rejected={})
+    outcome = count(bare)
+    return replace(bare, rows_accepted=outcome.accepted, sums=outcome.sums)
 
 
 def bucket_of(google: GoogleSettings) -> Bucket:

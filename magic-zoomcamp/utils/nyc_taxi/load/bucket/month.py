@@ -30,7 +30,7 @@ from nyc_taxi.load.bucket.parquet import (
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
-from nyc_taxi.transform.rules import malformed, split_by_rules
+from nyc_taxi.transform.rules import judged, malformed, split
 
 MANIFEST_KEY = b"nyc_taxi.manifest"
 FOOTER_BYTES = 64 << 10
@@ -144,13 +144,15 @@ def _write_files(file: StagedFile, folder: Path) -> tuple[Path, Path]:
     """Accepted and rejected rows as two Parquet files, in one pass over the staged file."""
     # Without what differs from machine to machine: the same month is the same bytes.
     row = replace(file, path="", malformed_path="").to_row()
+    if not file.warned:
+        del row["warned"]  # nor than it was before there were warnings
     schema = file.service.schema.with_metadata({MANIFEST_KEY: json.dumps(row)})
     schema_rejected = rejected_schema(file.service)
     with ExitStack() as stack:
         encoder = stack.enter_context(Encoder(threads=1))  # one file's row groups follow each other
         kept = stack.enter_context(TripsWriter(folder / "kept.parquet", schema, file.service.measures, encoder))
         rejected = stack.enter_context(TripsWriter(folder / "rejected.parquet", schema_rejected, (), encoder))
-        for passed, failed in (split_by_rules(batch, file.rules) for batch in file.batches()):
+        for passed, failed in (split(rows, why) for rows, why in judged(file)):
             if len(passed):
                 kept.write(passed)
             if len(failed):

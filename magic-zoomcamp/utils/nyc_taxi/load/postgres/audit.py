@@ -37,7 +37,7 @@ OF_A_LOAD = {
     "seconds": "double precision",
 }
 """Every one of them is there in the row of a load; in that of a failure, what its run names."""
-LATER = {"columns_missing": "jsonb"}
+LATER = {"columns_missing": "jsonb", "warned": "jsonb"}
 """Columns of a load that the first audit tables did not have: null in rows of before."""
 OF_A_RUN = {
     "status": f"text NOT NULL DEFAULT '{LOADED}'",
@@ -158,6 +158,7 @@ def record(cursor: Cursor, schema: str, load: Load) -> None:
         "sums": json.dumps(file.sums),
         "columns_dropped": json.dumps(file.columns_dropped),
         "columns_missing": json.dumps(file.columns_missing),
+        "warned": json.dumps(file.warned),
         "seconds": round(load.seconds, 3),
     }
     _insert(cursor, schema, values)

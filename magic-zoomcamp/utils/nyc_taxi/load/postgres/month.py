@@ -25,7 +25,7 @@ from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
 from nyc_taxi.settings import PostgresSettings
 from nyc_taxi.streams import Spool
-from nyc_taxi.transform.rules import malformed, split_by_rules
+from nyc_taxi.transform.rules import judged, malformed, split
 
 
 def replace_month(file: StagedFile, settings: PostgresSettings) -> audit.Load:
@@ -107,8 +107,8 @@ def _copy(cursor: Cursor, kept: Table, rejected: Table, file: StagedFile) -> Non
 
 def _accepted(file: StagedFile, spool: Spool) -> Iterator[pa.RecordBatch]:
     """Stream the accepted rows, and spool the rejected ones. Columns that the month does not have are left out."""
-    for batch in file.batches(list(file.columns)):
-        accepted, rejected = split_by_rules(batch, file.rules)
+    for rows, why in judged(file, file.columns):
+        accepted, rejected = split(rows, why)
         if len(rejected):
             spool.add(rejected)
         if len(accepted):
