@@ -13,7 +13,7 @@ from nyc_taxi.catalog.origins import ORIGINS
 from nyc_taxi.catalog.services import SERVICES
 from nyc_taxi.operate.many_months import choose_months
 from nyc_taxi.run import execution_day, is_forced, run_context
-from nyc_taxi.transform.rules import RULES
+from nyc_taxi.transform.rules import RULES, rule_named
 
 PROJECT = Path(__file__).resolve().parents[2] / "magic-zoomcamp"
 FORMS = sorted(path.name for path in PROJECT.glob("interactions/*.yaml"))
@@ -118,14 +118,22 @@ def test_the_origins_are_those_of_the_library_with_the_months_they_have() -> Non
     }
 
 
-def test_the_rules_are_those_of_the_library_and_none() -> None:
-    assert offered("origin_and_rules.yaml", "rules") == [*RULES, "none"]
+def test_the_rules_are_those_of_the_library_to_reject_or_to_warn_and_none() -> None:
+    options = read("interactions", "origin_and_rules.yaml")["inputs"]["rules"]["options"]
+    assert {option["value"]: option["label"] for option in options} == {
+        **{name: name for name in (*RULES, "none")},
+        **{f"{name}:warn": f"{name}, only counted" for name in RULES},
+    }
+    assert [str(rule_named(value)).split(":")[0] for value in offered("origin_and_rules.yaml", "rules")[:-1]] == [
+        name for name in RULES for _ in ("reject", "warn")
+    ]
 
 
 def test_a_run_takes_what_the_form_gives() -> None:
     given: dict[str, object] = {"service": "green", "origin": "dtc", "month": "2020-10", "pipeline_run_id": 7}
     for rules, applied in (
         (["has_passengers", "positive_distance"], ("has_passengers", "positive_distance")),
+        (["has_passengers", "in_month:warn"], ("has_passengers", "in_month:warn")),
         (["none"], ()),
         ([], ("has_passengers",)),
         (None, ("has_passengers",)),

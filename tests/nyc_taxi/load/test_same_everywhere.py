@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, seed
@@ -18,13 +20,14 @@ from nyc_taxi.extract import staging
 from nyc_taxi.google import bigquery_client
 from nyc_taxi.load.bucket import days
 from nyc_taxi.load.bucket import month as objects
-from nyc_taxi.load.bucket.pair import month_object
+from nyc_taxi.load.bucket.pair import month_object, rejected_object
 from nyc_taxi.load.postgres import month as postgres
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.settings import GoogleSettings, Settings
-from nyc_taxi.transform.rules import apply_rules, malformed
+from nyc_taxi.transform.rules import RULES, accepted, apply_rules, malformed
 
 from ops.stack.trip_server import TripServer
+from ops.synthetic.generate import generate
 from tests.conftest import run_of, sql
 from tests.nyc_taxi.load.bigquery.bigquery_helpers import load, name_of, query
 from tests.nyc_taxi.load.bucket.bucket_helpers import bucket_of
@@ -112,3 +115,45 @@ def test_every_target_sees_the_same_for_minutes(check: Check) -> None:
         seed(number)(FOR_LONG(given(odd_parquets(loadable=True, extra=MEASURES))(check)))()
         if time.monotonic() > until:
             break
+
+
+def test_rules_of_the_month_reject_the_same_rows_for_every_target(
+    settings: Settings, trips: TripServer, google: GoogleSettings
+) -> None:
+    google = replace(google, dataset=f"test_{uuid.uuid4().hex}")
+    bigquery_client(google).create_dataset(google.dataset)
+    path = generate("yellow", "2020-10", "tlc", 40_000, trips.folder)
+    table = pq.read_table(path)
+    again, back = table.slice(30_000, 500), table.slice(100, 300)
+    for name in ("fare_amount", "total_amount"):
+        back = back.set_column(back.schema.get_field_index(name), back.schema.field(name), pc.negate(back[name]))
+    pq.write_table(pa.concat_tables([table.slice(0, 20_000), again, table.slice(20_000), back]), path)
+    rules = ",".join(name for name in RULES if name != "plausible_fare")
+    run = run_of(settings, "yellow", "2020-10", "tlc", f"{rules},plausible_fare:warn:max_usd=30")
+    [file] = apply_rules(staging.stage_trip_file(run), run.rules).files
+    assert file.rejected["duplicate"] > 400
+    assert file.rejected["reversal"] == file.rejected["reversed"] > 200
+    assert file.warned["fare_too_high"] > 0
+
+    postgres.replace_month(file, settings.postgres)
+    postgres.check_month(file, settings.postgres)
+    objects.replace_month(file, google)
+    days.replace_month(file, google)
+    load(objects.find_month(file.service, file.month, google), google)
+    names, wanted = file.service.schema.names, sum((counted_batch(batch) for batch in accepted(file)), Counter())
+    assert wanted.total() == file.rows_accepted
+    columns, bucket = ", ".join(names), bucket_of(google)
+    assert counted(sql(settings.postgres, f"SELECT {columns} FROM ny_taxi.yellow_cab_data")) == wanted
+    assert counted(query(google, f"SELECT {columns} FROM `{name_of(google, file.service)}`")) == wanted
+    assert rows_of(bucket.blob(month_object(file.service, file.month)).download_as_bytes(), names) == wanted
+    parts = bucket.list_blobs(match_glob=days.day_object(file.service, file.month, "*"))
+    assert sum((rows_of(part.download_as_bytes(), names) for part in parts), Counter()) == wanted
+    # Those rejected are the same ones too, each by the same reason.
+    asked = f"SELECT {columns}, reason FROM ny_taxi.yellow_cab_data_rejected"
+    lost = bucket.blob(rejected_object(file.service, file.month)).download_as_bytes()
+    assert counted(sql(settings.postgres, asked)) == rows_of(lost, [*names, "reason"])
+    assert objects.find_month(file.service, file.month, google).warned == file.warned
+
+
+def counted_batch(batch: pa.RecordBatch) -> Counter[str]:
+    return counted(row.values() for row in batch.to_pylist())

@@ -257,6 +257,18 @@ def test_a_service_without_taxi_zones_is_refused_by_name(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_what_is_accepted_with_a_warning_is_told_below_what_is_accepted(trips: TripServer, offline: Settings) -> None:
+    file = judged(offline, trips, "yellow", "2021-01", "dtc", 2_000)
+    [file] = apply_rules(Manifest((file,)), ["plausible_fare:max_usd=20", "plausible_speed:warn:max_mph=10"]).files
+    page = page_of(file, offline)
+    [_, accepted, warned, *rejected] = [row[:2] for row in page.tables["outcome"][1:]]
+    assert accepted[0] == "accepted by plausible_fare:min_usd=0:max_usd=20, plausible_speed:warn:max_mph=10"
+    assert warned == ["of them with a warning: too_fast", f"{file.warned['too_fast']:,}"]
+    assert file.warned["too_fast"] > 0
+    assert [row[0] for row in rejected] == ["rejected: fare_too_high", "rejected: fare_too_low"]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_malformed_rows_are_among_those_set_aside(trips: TripServer, offline: Settings) -> None:
     page = page_of(judged(offline, trips, "yellow", "2021-01", "dtc", 5_000, malformed=12), offline)
     assert page.marked["rows_read"] == 5_000

@@ -176,7 +176,7 @@ def test_a_run_asks_for_rules_by_name_action_and_parameters(rules: object, told:
         (
             "yellow",
             "plausible_speed,plausible_speed:max_mph=60",
-            "rules plausible_speed, plausible_speed:max_mph=60: plausible_speed can reject by one set of parameters only",
+            "plausible_speed:max_mph=60: plausible_speed can reject by one set of parameters only",
         ),
         ("fhv", "plausible_speed", "rule 'plausible_speed' looks at the distance, which fhv does not have"),
         ("fhv", "no_reversal:warn", "rule 'no_reversal' looks at the fare, which fhv does not have"),

@@ -67,8 +67,7 @@ class ReportNumbers:
     @property
     def outcome(self) -> list[tuple[str, int]]:
         """What became of the rows: accepted, then rejected by reason, most first."""
-        rejected = sorted(self.file.rejected.items(), key=lambda each: (-each[1], each[0]))
-        return [("accepted", self.file.rows_accepted), *rejected]
+        return [("accepted", self.file.rows_accepted), *most_first(self.file.rejected)]
 
     @property
     def busiest_day(self) -> Busiest | None:
@@ -83,6 +82,11 @@ class ReportNumbers:
         weekday, hour = divmod(int(np.argmax(self.calendar.per_hour)), 24)
         trips = float(self.calendar.per_hour[weekday, hour])
         return Busiest(f"{day_name[weekday]}s from {hour}:00 to {hour + 1}:00", trips) if trips else None
+
+
+def most_first(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Rows by reason, most first, equals by name."""
+    return sorted(reasons.items(), key=lambda each: (-each[1], each[0]))
 
 
 def in_words(payments: Values, service: Service) -> list[tuple[str, int]]:

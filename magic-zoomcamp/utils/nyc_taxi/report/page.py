@@ -14,7 +14,7 @@ from nyc_taxi.extract.zones import Zone, taxi_zones, zone_list_url
 from nyc_taxi.files import replacing, writing_to
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report.charts import ACCENTS, WEEKDAYS
-from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month
+from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month, most_first
 from nyc_taxi.report.pictures import Picture, pictures
 from nyc_taxi.settings import Settings
 
@@ -106,6 +106,7 @@ def _render(numbers: ReportNumbers, charts: Mapping[str, Picture], zones: Mappin
         quality=numbers.quality,
         accepted=numbers.outcome[0][1],
         rejected=numbers.outcome[1:],
+        warned=most_first(file.warned),
         charts=charts,
         zones={"Pickups": busiest_zones(numbers.pickups, zones), "Drop-offs": busiest_zones(numbers.dropoffs, zones)},
         zones_url=zones_url,

@@ -1,11 +1,12 @@
 """
 Rows of a month that belong together: one trip recorded twice, and a trip that a negative fare takes back.
 
-Which rows they are takes a pass over the staged file before the one that judges. In it a row is 128 bits, a hash of
-the columns that identify a trip, and some PART_ROWS of them are in memory at once: a larger month is read once for
-each part of the hashes. Two different rows of 14 million have the same hash by chance in one month of 10^24.
+Which rows they are takes two passes over the staged file before the one that judges. In the first, a row is 64 bits
+of a hash of the columns that identify a trip; in the second only rows that share them with another are looked at, by
+128 bits. Two different rows of 14 million have these in common by chance in one month of 10^24.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -19,8 +20,11 @@ from pandas.util import hash_array
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.transform.rule import Judge, Reasons
 
-PART_ROWS = 8 << 20
-"""Of 21 bytes each, and as many again while they are sorted: some 350 MB."""
+PART_ROWS = 2 << 20
+"""
+Looked at at once in the second pass: some 100 MB, however many trips are there twice. Only of rows that are all alike
+more than these are looked at together.
+"""
 SEEDS = (0x243F6A8885A308D3, 0x13198A2E03707344)
 """Of the two halves of a hash: the digits of pi."""
 MISSING = np.uint64(0xA4093822299F31D0)
@@ -76,13 +80,11 @@ def _judge(marks: Marks, *reasons: str) -> Judge:
 
 @lru_cache(maxsize=4)  # whoever counts the rows asks first, then whoever loads them
 def _marks(question: _Question) -> Marks:
-    rows = question.file.rows_staged
-    marks: Marks = np.zeros(rows, np.uint8)
-    parts = -(-rows // PART_ROWS)
-    for part in range(parts):
-        first, second, places, signs = _rows(question, part, parts)
-        twins = _repeated(first)
-        order = twins[np.lexsort((places[twins], second[twins], first[twins]))]
+    marks: Marks = np.zeros(question.file.rows_staged, np.uint8)
+    repeated = _repeated(question, len(marks))
+    for start in range(0, len(repeated), PART_ROWS):
+        first, second, places, signs = _rows(question, repeated[start : start + PART_ROWS])
+        order = np.lexsort((places, second, first))
         first, second, places, signs = first[order], second[order], places[order], signs[order]
         starts = np.ones(len(order), bool)
         starts[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
@@ -90,23 +92,48 @@ def _marks(question: _Question) -> Marks:
     return marks
 
 
-def _rows(question: _Question, part: int, parts: int) -> tuple[Hash, Hash, NDArray[np.uint32], Signs]:
-    """Of a part of the rows that may have a twin: both halves of the hash, the place, the sign of the fare."""
+def _repeated(question: _Question, rows: int) -> Hash:
+    """The first halves that more than one row has, as often as rows have them, in order."""
+    hashes: Hash = np.empty(rows, np.uint64)
+    end = 0
+    for values, signs, _ in _read(question):
+        found = _hash(values, SEEDS[0])[signs != 0]
+        hashes[end : end + len(found)] = found
+        end += len(found)
+    hashes = hashes[:end]
+    hashes.sort()
+    same = hashes[1:] == hashes[:-1]
+    shared = np.zeros(end, bool)
+    shared[1:] |= same
+    shared[:-1] |= same
+    repeated: Hash = hashes[shared]
+    return repeated
+
+
+def _rows(question: _Question, wanted: Hash) -> tuple[Hash, Hash, NDArray[np.uint32], Signs]:
+    """Both halves of the hash, place and sign of the rows whose first half is one of those wanted, sorted ones."""
     found: list[tuple[Hash, Hash, NDArray[np.uint32], Signs]] = []
-    place = 0
-    for rows in question.file.batches(list(dict.fromkeys((*question.columns, *question.fare)))):
-        signs = np.ones(len(rows), np.int8)
-        values = [rows[name] for name in question.columns]
-        for name in question.fare:
-            signs = pc.fill_null(pc.sign(rows[name]), 0).to_numpy().astype(np.int8)
-            values.append(pc.abs(rows[name]))
-        first, second = (_hash(values, seed) for seed in SEEDS)
-        wanted = (signs != 0) & (first % np.uint64(parts) == part)
-        places = np.arange(place, place + len(rows), dtype=np.uint32)
-        found.append((first[wanted], second[wanted], places[wanted], signs[wanted]))
-        place += len(rows)
+    for values, signs, place in _read(question):
+        first = _hash(values, SEEDS[0])
+        at = np.minimum(np.searchsorted(wanted, first), len(wanted) - 1)
+        [rows] = np.nonzero((wanted[at] == first) & (signs != 0))
+        if len(rows):
+            second = _hash([each.take(pa.array(rows)) for each in values], SEEDS[1])
+            found.append((first[rows], second, (rows + place).astype(np.uint32), signs[rows]))
     first, second, places, signs = map(np.concatenate, zip(*found, strict=True))
     return first, second, places, signs
+
+
+def _read(question: _Question) -> Iterator[tuple[list[pa.Array], Signs, int]]:
+    """In the order of the file: what twins are equal in, the sign of the fare (1 without one), the place of a row."""
+    place = 0
+    for rows in question.file.batches(list(dict.fromkeys((*question.columns, *question.fare)))):
+        values, signs = [rows[name] for name in question.columns], np.ones(len(rows), np.int8)
+        for name in question.fare:
+            values.append(pc.abs(rows[name]))
+            signs = pc.fill_null(pc.sign(rows[name]), 0).to_numpy().astype(np.int8)
+        yield values, signs, place
+        place += len(rows)
 
 
 def _hash(columns: list[pa.Array], seed: int) -> Hash:
@@ -139,18 +166,6 @@ def _words(values: pa.Array, seed: int) -> Hash:
         numbers = pc.fill_null(values.cast(pa.int64()), 0).to_numpy()
     bits: Hash = numbers.view(np.uint64)
     return bits
-
-
-def _repeated(first: Hash) -> NDArray[np.int64]:
-    """The indices of the values that occur more than once."""
-    order = np.argsort(first)
-    ordered = first[order]
-    same = ordered[1:] == ordered[:-1]
-    repeated = np.zeros(len(order), bool)
-    repeated[1:] |= same
-    repeated[:-1] |= same
-    indices: NDArray[np.int64] = order[repeated]
-    return indices
 
 
 def _pairs(starts: NDArray[np.bool_], signs: Signs) -> Marks:

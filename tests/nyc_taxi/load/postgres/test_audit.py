@@ -12,9 +12,11 @@ from nyc_taxi.errors import TargetUnavailable
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.month import replace_month
+from nyc_taxi.manifest import Manifest
 from nyc_taxi.operate.failures import describe
 from nyc_taxi.operate.failures import record as record_failure
 from nyc_taxi.settings import PostgresSettings, Settings
+from nyc_taxi.transform.rules import apply_rules
 
 from ops.stack.trip_server import TripServer
 from ops.synthetic.generate import trip_path
@@ -82,6 +84,21 @@ def test_the_audit_row_lists_the_columns_that_the_file_lacks(settings: Settings,
     replace_month(judged(settings, trips, "yellow", "2021-01", "dtc", 500), settings.postgres)
     [(missing,)] = sql(settings.postgres, "SELECT columns_missing::text FROM ny_taxi.load_audit")
     assert json.loads(str(missing)) == ["airport_fee", "cbd_congestion_fee", "request_source"]
+
+
+def test_the_audit_row_counts_what_is_loaded_with_a_warning(settings: Settings, trips: TripServer) -> None:
+    file = judged(settings, trips, "yellow", "2021-01", "dtc", 2_000)
+    rules = ["positive_distance:warn", "plausible_speed:warn:max_mph=20", "has_passengers"]
+    [file] = apply_rules(Manifest((file,)), rules).files
+    replace_month(file, settings.postgres)
+    [(warned, rules_told)] = sql(settings.postgres, "SELECT warned, rules FROM ny_taxi.load_audit")
+    assert rules_told == rules
+    where = "FROM ny_taxi.yellow_cab_data WHERE"
+    hours = "extract(epoch FROM tpep_dropoff_datetime - tpep_pickup_datetime) / 3600"
+    [(no_distance,)] = sql(settings.postgres, f"SELECT count(*) {where} trip_distance <= 0")
+    [(too_fast,)] = sql(settings.postgres, f"SELECT count(*) {where} trip_distance > 20 * greatest(0, {hours})")
+    assert warned == {"no_distance": no_distance, "too_fast": too_fast} == file.warned
+    assert min(warned.values()) > 0
 
 
 def test_loads_are_numbered_and_dated_in_the_order_they_were_made(settings: Settings, trips: TripServer) -> None:
@@ -196,15 +213,19 @@ def test_an_old_table_and_a_new_one_end_in_the_same_form(database: PostgresSetti
     assert (sql(database, columns), sql(database, rules)) == migrated
 
 
-def test_a_table_of_before_missing_columns_were_recorded_gets_them(settings: Settings, trips: TripServer) -> None:
+@pytest.mark.parametrize(
+    ("later", "told"), [("columns_missing", ["cbd_congestion_fee", "request_source"]), ("warned", {})]
+)
+def test_a_table_of_before_missing_columns_or_warnings_were_recorded_gets_them(
+    later: str, told: object, settings: Settings, trips: TripServer
+) -> None:
     replace_month(judged(settings, trips, "green", "2020-10", "dtc", 300), settings.postgres)
     before = sql(settings.postgres, f"SELECT {OLD_COLUMNS}, status FROM ny_taxi.load_audit")
-    sql(settings.postgres, "ALTER TABLE ny_taxi.load_audit DROP COLUMN columns_missing")
+    sql(settings.postgres, f"ALTER TABLE ny_taxi.load_audit DROP COLUMN {later}")
     replace_month(judged(settings, trips, "green", "2020-11", "dtc", 300), settings.postgres)
-    told = f"SELECT {OLD_COLUMNS}, status, columns_missing FROM ny_taxi.load_audit ORDER BY load_id"
-    old, new = sql(settings.postgres, told)
+    old, new = sql(settings.postgres, f"SELECT {OLD_COLUMNS}, status, {later} FROM ny_taxi.load_audit ORDER BY load_id")
     assert [old[:-1]] == before
-    assert (old[-1], new[-1]) == (None, ["cbd_congestion_fee", "request_source"])
+    assert (old[-1], new[-1]) == (None, told)
 
 
 def test_a_reader_of_an_old_table_delays_a_failure_and_loses_none(database: PostgresSettings, old_rows: str) -> None:
