@@ -120,7 +120,7 @@ def completed(line: str) -> list[str]:
         ("taxi run api_to_postgres --s", ["--service", "--set"]),
         ("taxi run api_to_postgres --service ", ["yellow", "green", "fhv", "fhvhv"]),
         ("taxi run api_to_postgres --origin t", ["tlc"]),
-        ("taxi run api_to_postgres --rules has_passengers,p", ["has_passengers,positive_distance"]),
+        ("taxi run api_to_postgres --rules has_passengers,po", ["has_passengers,positive_distance"]),
         ("taxi backfill gcs", ["gcs_to_bigquery"]),
         ("taxi backfill --retry ", ["last"]),
         ("taxi triggers --new-token api", ["api_to_postgres/webhook"]),

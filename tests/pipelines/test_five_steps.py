@@ -100,7 +100,7 @@ def test_its_commands_bring_its_rows_to_every_target(
     assert query.startswith(f"select {', '.join(header)} from ")
     found = [tuple("" if cell is None else str(cell) for cell in row) for row in sql(database, query)]
     assert found == wanted
-    assert sql(database, "SELECT ride_id, reason FROM ny_taxi.bike_rides_rejected") == [("A3", "too_long")]
+    assert sql(database, "SELECT ride_id, reason FROM ny_taxi.bike_rides_rejected") == [("A3", "too_brief")]
 
     # Its last block compares what every target holds, and fails the run when one differs.
     run.run_pipeline(everywhere, variables(more), own_env)

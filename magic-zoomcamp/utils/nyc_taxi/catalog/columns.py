@@ -12,7 +12,7 @@ from nyc_taxi.errors import UnknownName, not_one_of
 TIME, TEXT = pa.timestamp("us"), pa.string()
 SMALL, WHOLE, REAL = pa.int32(), pa.int64(), pa.float64()
 TYPES = {"TIME": TIME, "TEXT": TEXT, "SMALL": SMALL, "WHOLE": WHOLE, "REAL": REAL}
-"""What a column can be. A date is a TIME at midnight, a decimal is REAL, a truth value is TEXT, or a code in SMALL."""
+"""What a column can be: every target has these."""
 
 Codes: TypeAlias = Mapping[int | str, str]
 """The meaning of each code, as `{1: "card"}` or `{"HV0002": "Juno"}`."""
@@ -41,7 +41,7 @@ class Column:
         """Raise UnknownName for a name that SQL must quote, and for a type, unit or form that does not exist."""
         check_column(self.name)
         if self.type not in TYPES.values():
-            hint = "a date is TIME, a decimal REAL, a truth value TEXT, or SMALL with codes"
+            hint = "a date is a TIME, a decimal REAL, and a truth value TEXT, in the file too"
             raise UnknownName(f"column {self.name}: type {self.type} is not one of {', '.join(TYPES)}: {hint}")
         for what, name, known in (("unit", self.unit, UNITS), ("form", self.form, FORMS)):
             if name not in (None, *known):
