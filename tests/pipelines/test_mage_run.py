@@ -147,3 +147,17 @@ def test_memory_does_not_grow_with_the_month(
     assert counted(database) + counted(database, "yellow_cab_data_rejected") == 15_369_765
     held = measure_targets(service_named("yellow"), Month.parse("2019-03"), Settings.from_environment(env))
     assert {each.rows for each in held} == {counted(database, "yellow_cab_data_2019_03")}
+
+
+@pytest.mark.large
+@pytest.mark.timeout(900)
+def test_memory_of_rules_that_know_the_month_is_some_bytes_a_row(
+    env: dict[str, str], trips: TripServer, database: PostgresSettings
+) -> None:
+    generate("yellow", "2019-03", "tlc", 14_000_000, trips.folder)
+    variables = {"month": "2019-03", "origin": "tlc", "rules": "not_a_duplicate,no_reversal:warn"}
+    command = [*MAGE, "run", PROJECT.name, "api_to_postgres", "--test", "--runtime-vars", json.dumps(variables)]
+    peak = peak_megabytes(command, env)
+    print(f"api_to_postgres with duplicates rejected: peak {peak:.0f} MB for 14 M rows", file=sys.stderr)
+    assert peak < 700
+    assert counted(database) + counted(database, "yellow_cab_data_rejected") == 14_000_000
