@@ -113,9 +113,7 @@ DATE = Known("YYYY-MM-DD", _check_date)
 service = click.option("--service", type=SERVICE, help="Kind of taxi: yellow, green, fhv or fhvhv.")
 month = click.option("--month", type=MONTH, help="Month of the trip file.")
 origin = click.option("--origin", type=ORIGIN, help="Where the file comes from: dtc or tlc.")
-rules = click.option(
-    "--rules", type=RULES, help="Rules with commas, such as in_month,plausible_speed:warn; or none."
-)
+rules = click.option("--rules", type=RULES, help="Rules with commas, such as in_month,plausible_speed:warn; or none.")
 prefix = click.option("--prefix", help="Folder in the bucket, in a pipeline that has this variable.")
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from nyc_taxi.catalog.services import FHV, FHVHV, GREEN, SERVICES, YELLOW
@@ -197,6 +198,7 @@ def test_a_rule_is_read_as_it_is_written(mph: float, action: str) -> None:
     assert rule_named(str(rule)) == rule
     # In a shell, in YAML and in a list with commas, it stands as it is.
     assert not set(str(rule)) & set(" ,'\"()[]{}$&;|<>*?#!~`\\")
+    assert yaml.safe_load(f"rules: {rule}") == {"rules": str(rule)}
 
 
 def test_rules_look_at_what_each_service_calls_its_columns() -> None:

@@ -33,7 +33,7 @@ Trip = tuple[int | None, int | None, float, float | None]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several batches and several parts even of a few rows."""
     monkeypatch.setattr(manifest, "BATCH_ROWS", 7)
-    monkeypatch.setattr(twins, "PART_ROWS", 5)
+    monkeypatch.setattr(twins, "PART", 5)
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +141,9 @@ def test_where_no_column_identifies_a_row_it_is_all_of_them_text_too(folder: Pat
 def test_parts_and_batches_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trips: list[Trip] = [(number % 3, 60, float(number % 11), 5.0 - 10 * (number % 2)) for number in range(500)]
     found = []
-    for batch_rows, part_rows in ((7, 5), (16_384, 8 << 20), (100, 333)):
+    for batch_rows, part in ((7, 5), (16_384, 4 << 20), (100, 333)):
         monkeypatch.setattr(manifest, "BATCH_ROWS", batch_rows)
-        monkeypatch.setattr(twins, "PART_ROWS", part_rows)
+        monkeypatch.setattr(twins, "PART", part)
         file = trips_of(folder, trips)
         found.append((reasons(file, "not_a_duplicate"), reasons(file, "no_reversal")))
     assert found[0] == found[1] == found[2]
@@ -153,8 +153,8 @@ def test_parts_and_batches_change_nothing(folder: Path, monkeypatch: pytest.Monk
 def test_counting_and_loading_see_the_same_rows_and_ask_the_file_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes = Mock(side_effect=twins._repeated)
-    monkeypatch.setattr(twins, "_repeated", passes)
+    passes = Mock(side_effect=twins._wanted)
+    monkeypatch.setattr(twins, "_wanted", passes)
     trips: list[Trip] = [(1, 60, 1.5, 5.0), (1, 60, 1.5, 5.0), (2, 60, 1.5, 5.0), (2, 60, 1.5, -5.0)]
     [file] = apply_rules(Manifest((trips_of(folder, trips),)), ["not_a_duplicate", "no_reversal:warn"]).files
     assert (file.rows_accepted, file.rejected, file.warned) == (3, {"duplicate": 1}, {"reversed": 1, "reversal": 1})
