@@ -78,7 +78,7 @@ def form(server: MageServer, ui: MageUi) -> None:
     ui.field("Month").locator("input").fill("2024-05")
     ui.field("Origin").locator("select").select_option("tlc")
     for rule in ("has_passengers", "positive_distance"):
-        ui.field("Rules").get_by_text(rule).click()
+        ui.field("Rules").get_by_text(rule, exact=True).click()
 
 
 def report(server: MageServer, ui: MageUi) -> None:

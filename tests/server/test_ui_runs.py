@@ -21,7 +21,8 @@ def test_a_form_runs_a_pipeline_with_the_picked_values(mage: Mage, ui: MageUi) -
     ui.field("Service").locator("select").select_option(label="green: boro taxis")
     ui.field("Month").locator("input").fill(MONTH)
     ui.field("Origin").locator("select").select_option(label="tlc: parquet, 2009-01 to about two months ago")
-    ui.field("Rules").get_by_text("positive_distance").click()
+    for label in ("positive_distance", "plausible_speed, only counted"):
+        ui.field("Rules").get_by_text(label, exact=True).click()
     page.get_by_role("button", name="Next: Review").click()
     page.locator("label").last.click()  # active immediately
     page.get_by_role("button", name="Create trigger").click()
@@ -30,7 +31,7 @@ def test_a_form_runs_a_pipeline_with_the_picked_values(mage: Mage, ui: MageUi) -
     [(rows_read, rules, url)] = sql(
         mage.database, f"SELECT rows_read, rules, url FROM ny_taxi.load_audit WHERE {of_months(MONTH)}"
     )
-    assert (rows_read, rules) == (400, ["positive_distance"])
+    assert (rows_read, rules) == (400, ["positive_distance", "plausible_speed:warn:max_mph=100"])
     assert str(url).endswith(f"green_tripdata_{MONTH}.parquet")
 
 

@@ -64,6 +64,19 @@ def test_a_month_written_twice_is_the_same_bytes(google: GoogleSettings, months:
     assert find_month(YELLOW, JANUARY, google).rows_accepted == 1_815
 
 
+def test_a_month_without_warnings_is_the_bytes_that_it_was_before_there_were_any(
+    google: GoogleSettings, months: Months
+) -> None:
+    file = months.judged("yellow", "2021-01", "dtc", 500)
+    told = {}
+    for warned in ({}, {"too_fast": 3}):
+        replace_month(replace(file, warned=warned), google)
+        footer = pq.read_schema(io.BytesIO(get(google, KEPT))).metadata[b"nyc_taxi.manifest"]
+        told[len(warned)] = set(json.loads(footer))
+    assert told[1] - told[0] == {"warned"}
+    assert find_month(YELLOW, JANUARY, google).warned == {"too_fast": 3}
+
+
 def test_the_bytes_do_not_depend_on_where_the_month_was_staged(google: GoogleSettings, tmp_path: Path) -> None:
     found = []
     for machine in ("one", "another"):
