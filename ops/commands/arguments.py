@@ -128,19 +128,19 @@ class Statement(click.Command):
         return super().parse_args(ctx, args)
 
 
-def statement(function: Callable[[str], None]) -> Callable[..., None]:
+def statement(function: Callable[..., None]) -> Callable[..., None]:
     """Hand a command one statement of SQL as it was typed, of a file, or, for `-`, of standard input."""
 
     @click.argument("statement", required=False)
     @click.option("--file", type=click.File(encoding="utf-8"), help="Take the statement from this file.")
     @wraps(function)
-    def read(statement: str | None, file: IO[str] | None) -> None:
+    def read(statement: str | None, file: IO[str] | None, **others: str) -> None:
         if (statement is None) == (file is None):
             raise click.UsageError("Give one statement, in quotes; or --file, or - for standard input")
         said = file.read() if file else click.get_text_stream("stdin").read() if statement == "-" else statement
         if not said or not said.strip():
             raise click.UsageError("There is no statement, it is empty")
-        function(said)
+        function(said, **others)
 
     return read
 

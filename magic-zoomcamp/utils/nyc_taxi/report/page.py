@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nyc_taxi.catalog.services import DRIVER_PAY, TOTAL
 from nyc_taxi.errors import CountsDisagree, UnknownName
@@ -14,8 +13,11 @@ from nyc_taxi.extract.zones import Zone, taxi_zones, zone_list_url
 from nyc_taxi.files import replacing, writing_to
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report.charts import ACCENTS, WEEKDAYS
+from nyc_taxi.report.coverage.page import PAGE as COVERAGE
+from nyc_taxi.report.coverage.page import write_beside_reports
 from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month, most_first
 from nyc_taxi.report.pictures import Picture, pictures
+from nyc_taxi.report.templating import template
 from nyc_taxi.settings import Settings
 
 TITLES = {
@@ -55,6 +57,7 @@ def write_reports(manifest: Manifest, settings: Settings) -> pd.DataFrame:
     for file in manifest.files:
         written.append(write_report(file, zones, zone_list_url(settings), settings.reports_dir))
         print(f"{file.service_name} {file.month}: the report is at {written[-1].path}", flush=True)
+    write_beside_reports(settings)
     return pd.DataFrame(map(asdict, written), columns=[field.name for field in fields(Report)])
 
 
@@ -86,15 +89,9 @@ def check_reports(written: pd.DataFrame) -> None:
 
 
 def _render(numbers: ReportNumbers, charts: Mapping[str, Picture], zones: Mapping[int, Zone], zones_url: str) -> str:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     file = numbers.file
-    return templates.get_template(PAGE).render(
+    return template(PAGE).render(
+        coverage=f"../../{COVERAGE}",
         title=f"{TITLES[file.service_name]}, {file.month.first_day:%B %Y}",
         accent=ACCENTS[file.service_name],
         weekdays=WEEKDAYS,

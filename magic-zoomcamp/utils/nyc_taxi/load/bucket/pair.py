@@ -35,8 +35,11 @@ def described(file: StagedFile) -> dict[str, str]:
 def pair_of(file: StagedFile, kept: Path, rejected: Path) -> tuple[NewObject, NewObject]:
     """The month's object and that of its rejected rows; one without rows is not to be there."""
     about = described(file)
+    sums = {f"sum_{measure}": repr(total) for measure, total in file.sums.items()}
+    told = about | sums | {"rows": str(file.rows_accepted), "url": file.url, "bytes": str(file.bytes)}
+    etag = {"etag": file.etag} if file.etag else {}
     return (
-        NewObject(kept, month_object(file.service, file.month), about | {"rows": str(file.rows_accepted)}),
+        NewObject(kept, month_object(file.service, file.month), told | etag),
         NewObject(rejected, rejected_object(file.service, file.month), about | {"rows": str(file.rows_rejected)}),
     )
 

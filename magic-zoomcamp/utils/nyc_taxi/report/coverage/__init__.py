@@ -1,0 +1,1 @@
+"""What is loaded, at a glance: a grid of services, months and targets."""
