@@ -64,26 +64,28 @@ def command(
 
 def described(coverage: "Coverage") -> list[str]:
     """The grid as lines of at most 80 characters, then what is to be looked at and the commands, as they come."""
-    from nyc_taxi.report.coverage.grid import MARKS, MEANINGS, shown
+    from nyc_taxi.report.coverage.grid import SIGNS, shown, sign_of
     from nyc_taxi.report.coverage.page import MONTHS
 
-    said = list(coverage.notes)
-    used: set[str] = set()
-    above = ""
+    said, above = list(coverage.notes), ""
+    used = [sign_of(line, target) for line in coverage.lines for target in coverage.targets]
     for service, year, lines in coverage.years:
         said += ["", service] if service != above else []
         above = service
         said.append(f"{year:<{LABEL}}" + "".join(f"{name:>{CELL - 1}} " for _, name in MONTHS).rstrip())
         for target in coverage.targets:
-            cells = [shown(lines[number], target) if number in lines else "" for number, _ in MONTHS]
-            used |= {cell[-1] for cell in cells if cell and cell[-1] in MARKS}
-            # Numbers end in one column, and a mark stands behind it.
-            padded = (cell if cell[-1:] in MARKS else f"{cell} " for cell in cells)
-            said.append(f"{target:<{LABEL}}{''.join(f'{cell:>{CELL}}' for cell in padded)}".rstrip())
+            row = f"{target:<{LABEL}}"
+            for number, _ in MONTHS:
+                line = lines.get(number)
+                # Numbers end in one column, and a mark stands behind it.
+                behind = " " if line is None or sign_of(line, target) is None else ""
+                row += f"{(shown(line, target) if line else '') + behind:>{CELL}}"
+            said.append(row.rstrip())
     if not coverage.lines:
         return [*said, "Nothing is loaded: `taxi run api_to_postgres` loads a month."]
-    said += ["", *(f"{mark}  {meaning}" for mark, meaning in MEANINGS.items() if mark in used)] if used else []
+    legend = [f"{sign.mark}  {sign.meaning}" for sign in SIGNS if sign in used]
     remarks = [f"{line.service} {line.month}, {text}" for line in coverage.lines for text in line.remarks]
-    missing = [f"{text} missing" for text in coverage.missing]
-    said += ["", "To look at:", *missing, *remarks] if missing or remarks else ["", "Nothing is missing."]
+    look_at = [*(f"{text} missing" for text in coverage.missing), *remarks]
+    said += ["", *legend] if legend else []
+    said += ["", "To look at:", *look_at] if look_at else ["", "Nothing is missing."]
     return said + (["", "What loads it:", *coverage.commands] if coverage.commands else [])

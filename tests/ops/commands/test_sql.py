@@ -11,7 +11,7 @@ import pytest
 from nyc_taxi.settings import PostgresSettings
 from rich.console import Console
 
-from ops.commands.sql import show
+from ops.commands.sql.answer import show
 from ops.paths import ROOT
 from tests.conftest import environment_of, process_environment, sql
 from tests.ops.commands.conftest import run_taxi

@@ -13,16 +13,26 @@ TARGETS = (POSTGRES, BUCKET, BIGQUERY)
 LOADED, DIFFERS, FAILED, MISSING, NONE = "loaded", "differs", "failed", "missing", "not published"
 UNCHANGED, CHANGED, GONE, UNKNOWN, NOT_ASKED = "unchanged", "changed", "gone", "unknown", "not asked"
 UNUSUAL = "unusual"
-MARKS = {"x": FAILED, "-": MISSING, "!": DIFFERS, "*": CHANGED, "~": UNUSUAL, ".": NONE}
-"""How a cell shows what is to be looked at: the first that fits."""
-MEANINGS = {
-    "x": "the last load failed",
-    "-": "missing",
-    "!": "not as loaded, or not as in another target",
-    "*": "the trip file has changed at its origin since",
-    "~": "rows far from those of its neighbours and of the year before",
-    ".": "not published",
-}
+
+
+@dataclass(frozen=True)
+class Sign:
+    """How a cell shows what is to be looked at."""
+
+    mark: str
+    state: str
+    meaning: str
+
+
+SIGNS = (
+    Sign("x", FAILED, "the last load failed"),
+    Sign("-", MISSING, "missing"),
+    Sign("!", DIFFERS, "not as it was loaded, or not as in another target"),
+    Sign("*", CHANGED, "the trip file has changed at its origin since"),
+    Sign("~", UNUSUAL, "rows far from those of the neighbours and of the year before"),
+    Sign(".", NONE, "not published"),
+)
+"""The worst first: a cell has room for one."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +124,17 @@ class Coverage:
                 yield service, year, {line.month.number: line for line in months}
 
 
-def shown(line: Line, target: str) -> str:
-    """A cell in at most six characters: rows in short, and a mark of MARKS where something is to be looked at."""
+def sign_of(line: Line, target: str) -> Sign | None:
+    """The worst that is to be said of a cell; of a month that the target has not, its own state only."""
     cell = line.cells[target]
-    mark = next((mark for mark, means in MARKS.items() if means in _marks(line, cell)), "")
-    return f"{'' if cell.rows is None else in_short(cell.rows)}{mark}"
+    of_month = {line.trip_file, UNUSUAL if line.unusual else ""} if cell.is_held else set()
+    return next((sign for sign in SIGNS if sign.state in {cell.state} | of_month), None)
 
 
-def _marks(line: Line, cell: Cell) -> set[str]:
-    """What is to be looked at; of a month that the target has not, the target's own state only."""
-    if not cell.is_held:
-        return {cell.state}
-    return {cell.state, line.trip_file, UNUSUAL if line.unusual else ""}
+def shown(line: Line, target: str) -> str:
+    """A cell in at most six characters: rows in short, and a mark where something is to be looked at."""
+    rows, sign = line.cells[target].rows, sign_of(line, target)
+    return f"{'' if rows is None else in_short(rows)}{sign.mark if sign else ''}"
 
 
 def in_short(rows: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nyc_taxi.errors import TaxiError
 from nyc_taxi.files import replacing, writing_to
-from nyc_taxi.report.coverage.grid import LOADED, MARKS, MEANINGS, Coverage, Line, shown
+from nyc_taxi.report.coverage.grid import SIGNS, Coverage, Line, in_short, shown, sign_of
 from nyc_taxi.report.coverage.lines import Choice
 from nyc_taxi.report.coverage.look import look
 from nyc_taxi.report.templating import template
@@ -26,10 +26,9 @@ def write_page(coverage: Coverage, path: Path, reports_dir: Path) -> None:
     page = template(PAGE).render(
         coverage=coverage,
         months=MONTHS,
-        shown=shown,
-        meanings=MEANINGS,
-        marks=MARKS,
-        LOADED=LOADED,
+        in_short=in_short,
+        sign_of=sign_of,
+        signs=SIGNS,
         report_of=report_of,
         looked_at=[line for line in coverage.lines if any(line.remarks)],
     )
@@ -57,9 +56,9 @@ def editor_table(settings: Settings) -> tuple[list[str], list[list[str]]]:
         [line.service, str(line.month), *(shown(line, target) for target in coverage.targets), "; ".join(line.remarks)]
         for line in sorted(coverage.lines, key=lambda line: line.month, reverse=True)
     ]
-    print("nothing to draw yet: nothing is loaded" if not rows else f"marks: {_legend()}")
+    print("nothing to draw yet: nothing is loaded" if not rows else _legend())
     return ["service", "month", *coverage.targets, "to look at"], rows
 
 
 def _legend() -> str:
-    return ", ".join(f"{mark} {meaning}" for mark, meaning in MEANINGS.items())
+    return ", ".join(f"{sign.mark} {sign.meaning}" for sign in SIGNS)
