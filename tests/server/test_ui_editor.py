@@ -2,12 +2,16 @@
 
 import re
 from dataclasses import fields
+from pathlib import Path
 
+from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.manifest import StagedFile
 from playwright.sync_api import Locator, expect
 
 from ops.browser.mage_ui import MageUi
 from ops.synthetic.generate import generate
+from tests.conftest import settings_for
+from tests.nyc_taxi.load.loading import judged
 from tests.server.conftest import Mage
 
 ROWS, MALFORMED = 1_000, 5
@@ -49,6 +53,17 @@ def test_a_chart_is_drawn(mage: Mage, ui: MageUi) -> None:
     chart = ui.run_chart("trips_per_day")
     expect(chart.locator("svg rect:not(.visx-bar)")).to_have_count(DAYS_OF_JANUARY)
     expect(chart.get_by_text("sum(trips)").first).to_be_visible()
+
+
+def test_a_chart_shows_what_is_loaded_as_a_table(mage: Mage, ui: MageUi, tmp_path: Path) -> None:
+    file = judged(settings_for(mage.database, mage.trips, tmp_path), mage.trips, "green", "2014-01", "tlc", 400)
+    replace_month(file, mage.database)
+    ui.open_editor("api_to_postgres", side="charts")
+    chart = ui.run_chart("coverage")
+    expect(chart.get_by_text("to look at")).to_be_visible()
+    expect(chart.get_by_text("2014-01")).to_be_visible()
+    expect(chart.get_by_text(str(file.rows_accepted))).to_be_visible()
+    expect(ui.error_popups()).to_have_count(0)
 
 
 def table(block: Locator) -> list[dict[str, str]]:

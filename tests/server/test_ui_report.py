@@ -30,4 +30,6 @@ def test_a_report_asked_for_by_clicks_shows_its_numbers_and_its_pictures(mage: M
     page.get_by_text("Zones with their boroughs").click()
     expect(page.locator("#pickups tr")).not_to_have_count(1)
     expect(page.locator("#pickups")).to_be_visible()
+    page.get_by_role("link", name="What else is loaded").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("What is loaded")
     assert ui.foreign == []

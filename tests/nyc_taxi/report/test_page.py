@@ -283,7 +283,9 @@ def test_malformed_rows_are_among_those_set_aside(trips: TripServer, offline: Se
 
 def test_the_page_asks_for_nothing_and_runs_nothing(trips: TripServer, offline: Settings) -> None:
     page = page_of(judged(offline, trips, "yellow", "2021-01", "dtc", 3_000), offline)
-    assert all(address.startswith("data:") for address in page.addresses)
+    [other] = [address for address in page.addresses if not address.startswith("data:")]
+    assert (offline.reports_dir / "yellow" / "2021-01" / other).resolve() == offline.reports_dir / "coverage.html"
+    assert "Postgres is left out" in (offline.reports_dir / "coverage.html").read_text()
     assert not any(sign in page.text.lower() for sign in ("<script", "@import", "url(", "<iframe", "onload="))
     assert len(page.pictures) == 9
     assert all(address.startswith("data:image/png;base64,") for address in page.pictures)

@@ -231,7 +231,9 @@ def test_the_object_tells_any_tool_what_it_is(google: GoogleSettings, months: Mo
         "trip_file_sha256": file.sha256,
         "rules": "has_passengers",
     }
-    assert metadata_of(google, KEPT) == told | {"rows": "1815"}
+    sums = {f"sum_{name}": repr(total) for name, total in file.sums.items()}
+    published = {"url": file.url, "etag": file.etag, "bytes": str(file.bytes)}
+    assert metadata_of(google, KEPT) == told | sums | published | {"rows": "1815"}
     assert metadata_of(google, REJECTED) == told | {"rows": "185"}
     assert storage_client(google).bucket(google.bucket).get_blob(KEPT).content_type == (
         "application/vnd.apache.parquet"
