@@ -43,7 +43,7 @@ def _objects(bucket: Bucket, prefix: str) -> Iterator[tuple[Month, Blob]]:
 
 def _holding(service: Service, blob: Blob, days: list[dict[str, str]]) -> Holding:
     told = blob.metadata or {}
-    if "rows" not in told:
+    if not told.get("rows", "").isdecimal():
         return Holding(None, loaded_at=blob.updated, odd=("another program wrote the object",))
     rules = told.get("rules", "")
     holding = Holding(
@@ -54,12 +54,12 @@ def _holding(service: Service, blob: Blob, days: list[dict[str, str]]) -> Holdin
         origin=told.get("origin", ""),
         url=told.get("url", ""),
         etag=told.get("etag", ""),
-        bytes=int(told["bytes"]) if "bytes" in told else None,
+        bytes=int(told["bytes"]) if told.get("bytes", "").isdecimal() else None,
         loaded_at=blob.updated,
     )
     if not days:
         return replace(holding, odd=("it has no day objects",))
-    if len({day.get("version") for day in days}) > 1 or not all("rows" in day for day in days):
+    if len({day.get("version") for day in days}) > 1 or not all(day.get("rows", "").isdecimal() for day in days):
         return replace(holding, odd=("its day objects are of two versions",))
     rows = sum(int(day["rows"]) for day in days)
     if rows != holding.rows or any(day.get("trip_file_sha256") != holding.trip_file for day in days):
@@ -69,6 +69,7 @@ def _holding(service: Service, blob: Blob, days: list[dict[str, str]]) -> Holdin
 
 def _sums(service: Service, told: list[dict[str, str]]) -> dict[str, float] | None:
     """The sums that the objects tell; None where one does not."""
-    if not all(f"sum_{name}" in each for each in told for name in service.measures):
+    try:
+        return added_up({name: float(each[f"sum_{name}"]) for name in service.measures} for each in told)
+    except (KeyError, ValueError):
         return None
-    return added_up({name: float(each[f"sum_{name}"]) for name in service.measures} for each in told)

@@ -106,7 +106,7 @@ def _services(seen: Seen, choice: Choice, failed: Failures) -> list[str]:
 def _months(service: str, seen: Seen, choice: Choice, failed: Failures) -> list[Month]:
     """From the first to the last that is held, or as chosen; and what failed."""
     held = sorted({month for held in seen.held.values() for name, month in held if name == service})
-    newest = max(origin.newest(choice.day) for origin in ORIGINS.values() if service in origin.first)
+    newest = max(origin.newest(choice.day) for origin in ORIGINS.values())
     first = choice.since or (held[0] if held else choice.until)
     last = choice.until or (held[-1] if held and held[-1] >= (first or held[0]) else newest)
     failures = {key[1] for _, key in failed if key[0] == service}
