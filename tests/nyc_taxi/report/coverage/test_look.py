@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
 from google.cloud.storage import Blob
 from nyc_taxi.errors import UnknownName
+from nyc_taxi.extract.published import request_file
 from nyc_taxi.load.bucket.objects import listing
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.months import Month
@@ -24,7 +26,8 @@ from nyc_taxi.report.coverage.grid import (
     Line,
 )
 from nyc_taxi.report.coverage.lines import Choice
-from nyc_taxi.report.coverage.look import look
+from nyc_taxi.report.coverage.look import AT_ONCE, look
+from nyc_taxi.run import RunContext
 from nyc_taxi.settings import Settings
 
 from ops.ports import free_port
@@ -109,8 +112,8 @@ def scans(settings: Settings) -> int:
     return count
 
 
-def test_offline_asks_no_origin_and_one_that_is_silent_is_left_after_the_first_try(
-    everywhere: Settings, load: Load, trips: TripServer
+def test_offline_asks_no_origin_and_one_that_is_silent_is_left_after_the_first_tries(
+    everywhere: Settings, load: Load, trips: TripServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for month in range(1, 8):
         load("yellow", f"2021-{month:02d}", "dtc", 300, ("Postgres",))
@@ -118,8 +121,16 @@ def test_offline_asks_no_origin_and_one_that_is_silent_is_left_after_the_first_t
     assert {each.trip_file for each in look(everywhere, Choice(), offline=True).lines} == {NOT_ASKED}
     assert not trips._requests
     nowhere = replace(everywhere, base_urls={**everywhere.base_urls, "dtc": f"http://127.0.0.1:{free_port()}"})
+    tried: list[str] = []
+
+    def remembered(run: RunContext, method: str, url: str) -> requests.Response:
+        tried.append(url)
+        return request_file(run, method, url)
+
+    monkeypatch.setattr("nyc_taxi.report.coverage.look.request_file", remembered)
     coverage = look(nowhere, Choice())
     assert {each.trip_file for each in coverage.lines} == {NOT_ASKED}
+    assert 1 <= len(tried) <= AT_ONCE
     [note] = [note for note in coverage.notes if note.startswith("origin")]
     assert note.startswith("origin dtc is not asked any further: ")
 
