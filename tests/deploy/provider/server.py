@@ -21,7 +21,7 @@ from threading import Lock
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
-import msgpack  # type: ignore[import-not-found]
+import msgpack
 
 from tests.deploy.provider.cloud import Cloud, Refused, Values
 from tests.deploy.provider.schema import RESOURCES, Attribute, Block, resource_block

@@ -37,14 +37,17 @@ def test_every_zone_has_its_borough_and_name(trips: TripServer, offline: Setting
     generate_zones(trips.folder)
     zones = taxi_zones(offline)
     assert list(zones) == list(range(1, 266))
-    assert zones[7] == Zone("Manhattan", "Zone 7")
+    assert zones[7] == Zone("Manhattan", "Zone 7", "Synthetic Zone")
     assert [zones[number].label for number in (7, 264, 265)] == ["Zone 7", "Unknown", "Outside of NYC"]
 
 
 def test_the_citys_own_list_is_read(real_trips: TripServer, tmp_path: Path) -> None:
     zones = taxi_zones(settings_for(Settings.from_environment({}).postgres, real_trips, tmp_path))
     assert len(zones) == 265
-    assert (zones[1], zones[74]) == (Zone("EWR", "Newark Airport"), Zone("Manhattan", "East Harlem North"))
+    assert (zones[1], zones[74]) == (
+        Zone("EWR", "Newark Airport", "EWR"),
+        Zone("Manhattan", "East Harlem North", "Boro Zone"),
+    )
     assert (zones[264].label, zones[265].label) == ("Unknown", "Outside of NYC")
 
 
@@ -54,7 +57,7 @@ def test_an_unchanged_list_is_not_sent_again_and_a_changed_one_is(trips: TripSer
     assert taxi_zones(offline) == first
     assert statuses(trips) == [200, 304]
     publish(trips, f"{HEADER}1,Queens,Ash Street,Boro Zone\n")
-    assert taxi_zones(offline) == {1: Zone("Queens", "Ash Street")}
+    assert taxi_zones(offline) == {1: Zone("Queens", "Ash Street", "Boro Zone")}
     assert statuses(trips) == [200, 304, 200]
 
 
@@ -96,7 +99,7 @@ def test_a_list_that_the_server_packs_on_its_way_is_unpacked(offline: Settings) 
     packed = gzip.compress(f"{HEADER}1,Queens,Ash Street,Boro Zone\n".encode())
     with BadServer([Answer(200, packed, {"Content-Encoding": "gzip"})]) as server:
         urls = {"tlc": f"{server.url}/trip-data"}
-        assert taxi_zones(replace(offline, base_urls=urls)) == {1: Zone("Queens", "Ash Street")}
+        assert taxi_zones(replace(offline, base_urls=urls)) == {1: Zone("Queens", "Ash Street", "Boro Zone")}
 
 
 def test_a_missing_list_is_named_with_its_address(trips: TripServer, offline: Settings) -> None:

@@ -72,6 +72,11 @@ class Service:
                     raise UnknownName(f"service {self.name}: {role} names {name}, which is no column that it could be")
 
     @property
+    def about(self) -> str:
+        """What its table holds, as the table itself says it."""
+        return f"Accepted {self.name} trips by month of trip file; times are NYC wall clock, amounts USD"
+
+    @property
     def schema(self) -> pa.Schema:
         """The canonical Arrow schema, every column nullable."""
         return pa.schema([column.arrow_field for column in self.columns])

@@ -25,6 +25,8 @@ class Zone(NamedTuple):
 
     borough: str
     zone: str
+    service_zone: str = ""
+    """Who may pick up there by a sign of the hand: Yellow Zone, Boro Zone, Airports or EWR."""
 
     @property
     def label(self) -> str:
@@ -77,7 +79,7 @@ def _parse_zones(content: bytes, url: str) -> dict[int, Zone]:
             raise NotATripFile(
                 f"{shown(url)}, line {number}: {lines[number - 1][:60]!r} is no taxi zone of its own; run again"
             )
-        zones[int(row[0])] = Zone(row[1].strip(), row[2].strip())
+        zones[int(row[0])] = Zone(*(value.strip() for value in row[1:]))
     if not zones:
         raise NotATripFile(f"{shown(url)} has no zone: run again later, or check TLC_PARQUET_BASE_URL")
     return zones

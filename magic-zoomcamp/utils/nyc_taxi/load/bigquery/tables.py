@@ -36,7 +36,7 @@ def table_of(service: Service, client: bigquery.Client, google: GoogleSettings) 
     table.time_partitioning = bigquery.TimePartitioning(type_=bigquery.TimePartitioningType.MONTH, field=FILE_MONTH)
     names = {name.lower() for name in service.schema.names}
     table.clustering_fields = [name for name in (service.pickup.lower(), "pulocationid") if name in names]
-    table.description = f"Accepted {service.name} trips by month of trip file; times are NYC wall clock, amounts USD"
+    table.description = service.about
     return table
 
 

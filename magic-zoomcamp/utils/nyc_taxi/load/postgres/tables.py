@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE
+from nyc_taxi.catalog.columns import REAL, SMALL, TEXT, TIME, WHOLE, Column
 from nyc_taxi.catalog.services import SERVICES, Service
 from nyc_taxi.load.postgres import audit
 from nyc_taxi.months import Month
@@ -20,10 +21,14 @@ TYPES = {
     TIME: "timestamp without time zone",
     pa.date32(): "date",
 }
-
-
 FILE_MONTH = "file_month"
 """The column by which the tables are partitioned: the first day of the trip file's month."""
+
+
+UNDESCRIBED = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0
+AND col_description(attrelid, attnum) IS NULL
+"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Table:
     name: str
     columns: dict[str, pa.DataType]
     pickup: str
+    described: tuple[Column, ...]
+    """The columns that its comments describe."""
+    about: str
 
     @property
     def full_name(self) -> str:
@@ -58,8 +66,15 @@ def tables_of(service: Service, schema: str) -> tuple[Table, Table]:
     columns = {column.name.lower(): column.type for column in service.columns}
     pickup = service.pickup.lower()
     return (
-        Table(schema, service.table, columns, pickup),
-        Table(schema, f"{service.table}_rejected", columns | REJECTED_COLUMNS, pickup),
+        Table(schema, service.table, columns, pickup, service.columns, service.about),
+        Table(
+            schema,
+            f"{service.table}_rejected",
+            columns | REJECTED_COLUMNS,
+            pickup,
+            service.columns,
+            f"{service.about.replace('Accepted', 'Rejected', 1)}; of a line that could not be parsed, its text",
+        ),
     )
 
 
@@ -70,7 +85,9 @@ def ensure_tables(cursor: Cursor, schema: str, tables: Sequence[Table]) -> None:
     Those of the service at hand, `tables`, get the columns that TLC added since. Others stay as they are.
     """
     others = [table for service in SERVICES.values() for table in tables_of(service, schema) if table not in tables]
-    complete = all(set(table.columns) <= _column_names(cursor, table) for table in tables)
+    complete = all(set(table.columns) <= _column_names(cursor, table) for table in tables) and not any(
+        _is_undescribed(cursor, table.full_name) for table in tables
+    )
     missing = [table for table in others if not _column_names(cursor, table)]
     if complete and not missing and audit.is_current(cursor, schema):
         return
@@ -101,6 +118,24 @@ def _ensure_table(cursor: Cursor, table: Table) -> None:
     for name in table.columns.keys() - _column_names(cursor, table):
         cursor.execute(f"ALTER TABLE {table.full_name} ADD COLUMN {name} {TYPES[table.columns[name]]}")
     cursor.execute(f"CREATE INDEX IF NOT EXISTS {table.name}_pickup ON {table.full_name} USING brin ({table.pickup})")
+    comment(cursor, table.full_name, table.about, table.described)
+
+
+def comment(cursor: Cursor, name: str, about: str, columns: Sequence[Column]) -> None:
+    """Describe a table and its columns, schema.name; what a user wrote there stays."""
+    if _is_undescribed(cursor, name):
+        cursor.execute(sql.SQL(f"COMMENT ON TABLE {name} IS {{}}").format(sql.Literal(about)))
+    cursor.execute(UNDESCRIBED, (name,))
+    undescribed = {column for (column,) in cursor.fetchall()}
+    for column in columns:
+        if column.full_description and column.name.lower() in undescribed:
+            text = sql.Literal(column.full_description)
+            cursor.execute(sql.SQL(f"COMMENT ON COLUMN {name}.{column.name.lower()} IS {{}}").format(text))
+
+
+def _is_undescribed(cursor: Cursor, name: str) -> bool:
+    cursor.execute("SELECT obj_description(to_regclass(%s), 'pg_class') IS NULL", (name,))
+    return bool(cursor.fetchone() == (True,))
 
 
 def _column_names(cursor: Cursor, table: Table) -> set[str]:
