@@ -28,6 +28,7 @@ MODULE = "mage_ai"
 PACKAGES = frozenset(
     {
         "aiohttp",
+        "dbt",
         "joblib",
         "newrelic",
         "polars",

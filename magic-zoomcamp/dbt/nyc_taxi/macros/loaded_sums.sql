@@ -1,0 +1,37 @@
+{# What was loaded of each service and month of the run: trips, and those sums that the target knows of. #}
+{% macro loaded_sums() %}{{ return(adapter.dispatch('loaded_sums')()) }}{% endmacro %}
+
+{% macro postgres__loaded_sums() %}
+    select distinct on (service, file_month)
+        service,
+        file_month,
+        rows_accepted as trips,
+        (sums ->> 'base_passenger_fare')::double precision as fares,
+        coalesce(sums ->> 'trip_distance', sums ->> 'trip_miles')::double precision as miles,
+        (sums ->> 'total_amount')::double precision as revenue
+    from {{ source('operation', 'load_audit') }}
+    where status = 'loaded' and {{ in_month_of_run() }}
+    order by service, file_month, load_id desc
+{% endmacro %}
+
+{% macro bigquery__loaded_sums() %}
+    {%- set amounts = {
+        'yellow': ('yellow_cab_data', 'fare_amount', 'trip_distance', 'total_amount'),
+        'green': ('green_cab_data', 'fare_amount', 'trip_distance', 'total_amount'),
+        'fhv': ('fhv_trip_data', none, none, none),
+        'fhvhv': ('fhvhv_trip_data', 'base_passenger_fare', 'trip_miles', none),
+    } %}
+    {%- for service, (table, fares, miles, revenue) in amounts.items() %}
+    select
+        '{{ service }}' as service,
+        file_month,
+        count(*) as trips,
+        {%- for name, column in [('fares', fares), ('miles', miles), ('revenue', revenue)] %}
+        {{ 'coalesce(sum(' ~ column ~ '), 0)' if column else 'cast(null as float64)' }} as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ source('trips', table) }}
+    where {{ in_month_of_run() }}
+    group by file_month
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+{% endmacro %}

@@ -1,0 +1,13 @@
+-- A row per trip of the four services.
+{{ config(**month_by_month(cluster_by=['service', 'pickup_location_id'])) }}
+with trips as (
+    {%- for service in ['yellow', 'green', 'fhv', 'fhvhv'] %}
+    select * from {{ ref('base_' ~ service ~ '_trips') }} where {{ rows_of_run() }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+)
+select
+    trips.*,
+    {{ minutes_between('pickup_at', 'dropoff_at') }} as trip_minutes,
+    {{- marks() }}
+from trips

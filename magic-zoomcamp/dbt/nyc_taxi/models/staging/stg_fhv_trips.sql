@@ -1,0 +1,4 @@
+select
+    *,
+    {{- marks() }}
+from {{ ref('base_fhv_trips') }}

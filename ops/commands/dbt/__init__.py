@@ -1,0 +1,1 @@
+"""`taxi dbt`: the models on top of the trips."""

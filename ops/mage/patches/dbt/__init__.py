@@ -1,0 +1,1 @@
+"""Patches for blocks that run dbt."""
