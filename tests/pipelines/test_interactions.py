@@ -48,7 +48,7 @@ def test_forms_are_switched_on() -> None:
 
 def test_every_pipeline_whose_trips_can_be_chosen_has_a_form() -> None:
     pipelines = {path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml")}
-    assert {name for name in pipelines if variables_of(name) & {"service", "services"}} == set(PIPELINES)
+    assert {name for name in pipelines if variables_of(name) & {"service", "services", "target"}} == set(PIPELINES)
     assert len(PIPELINES) >= 7
 
 

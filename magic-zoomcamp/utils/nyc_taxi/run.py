@@ -67,6 +67,13 @@ def service_and_month(variables: Mapping[str, object]) -> tuple[Service, Month]:
     return service_named(text_of(variables.get("service"), "yellow")), _month(variables)
 
 
+def scheduled_month(variables: Mapping[str, object]) -> Month | None:
+    """The variable month, else that of a trigger's execution_date moved by month_offset; None in a run by hand."""
+    if not text_of(variables.get("month")) and not text_of(variables.get("pipeline_run_id")):
+        return None
+    return _month({**variables, "day": "", "default_date": ""})
+
+
 def execution_day(variables: Mapping[str, object]) -> date:
     """The day of the run: the variable day, else the execution_date; UnknownName when the run has neither."""
     when = _execution_date(variables)

@@ -32,7 +32,7 @@ def wait_until_published(
     NotPublished when it has not come in that time, DownloadFailed when the origin does not answer.
     """
     run = run_context(variables, settings)
-    _wait(lambda: _look_at_origin(run), longest_wait(variables), every)
+    wait(lambda: _look_at_origin(run), longest_wait(variables), every)
 
 
 def wait_until_in_lake(
@@ -49,7 +49,7 @@ def wait_until_in_lake(
     longest = longest_wait(variables)
     if longest:
         run = run_context(variables, settings)
-        _wait(lambda: _look_for_version(run), longest, every)
+        wait(lambda: _look_for_version(run), longest, every)
     else:
         _find_any_version(*service_and_month(variables), (settings or Settings.from_environment()).google)
 
@@ -80,8 +80,8 @@ def _look_for_version(run: RunContext) -> None:
     print(f"{found.path} {known if published.etag else unknown}", flush=True)
 
 
-def _wait(look: Callable[[], None], longest: timedelta, every: timedelta) -> None:
-    """Look until nothing is raised; what is raised at the end says how long was waited."""
+def wait(look: Callable[[], None], longest: timedelta, every: timedelta) -> None:
+    """Look until nothing is raised, or at most so long; what is raised at the end says how long was waited."""
     began, looks, unanswered = time.monotonic(), 0, 0
     while True:
         looks += 1

@@ -16,10 +16,6 @@ BAD = {"error", "fail", "runtime error"}
 """dbt's statuses of a node that failed."""
 
 
-class DbtFailed(Exception):
-    """Models or tests of a dbt run failed."""
-
-
 def is_needed(dbt_cli: ModuleType) -> bool:
     """Whether Mage hands on dbt's answer as it is, which has no exception where a node failed."""
     return "exception" not in inspect.getsource(dbt_cli.DBTCli.invoke)
@@ -32,7 +28,7 @@ def apply(dbt_cli: ModuleType) -> None:
     def invoke_and_say(self: Any, *args: Any, **given: Any) -> Any:
         answer = invoke(self, *args, **given)
         if not answer.success and answer.exception is None:
-            answer.exception = DbtFailed(what_failed(answer.result))
+            answer.exception = RuntimeError(what_failed(answer.result))
         return answer
 
     dbt_cli.DBTCli.invoke = invoke_and_say
@@ -41,5 +37,10 @@ def apply(dbt_cli: ModuleType) -> None:
 def what_failed(results: Any) -> str:
     """The nodes that failed, each with its message, in one line."""
     bad = [each for each in results or () if str(each.status) in BAD]
-    said = (f"{each.node.name}: {' '.join((each.message or 'no message').split())}" for each in bad)
+    said = (f"{each.node.name}: {_in_one_line(each.message or 'no message')}" for each in bad)
     return "; ".join(said) or "dbt says no more: see the block's log"
+
+
+def _in_one_line(message: str) -> str:
+    """The message without the place of the SQL, which the block's log has."""
+    return " ".join(message.partition("compiled code at")[0].split())

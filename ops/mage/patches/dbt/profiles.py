@@ -23,4 +23,4 @@ def is_needed(profiles: ModuleType) -> bool:
 
 def apply(profiles: ModuleType) -> None:
     """Change where the folder is made; Mage removes it, but for this one above it, which is empty then."""
-    profiles.base_repo_path = lambda: tempfile.mkdtemp(prefix="mage-dbt-")
+    vars(profiles)["base_repo_path"] = lambda: tempfile.mkdtemp(prefix="mage-dbt-")

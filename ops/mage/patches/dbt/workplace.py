@@ -10,7 +10,7 @@ waits for the run before it. `taxi dbt` uses the same folders and waits alike.
 
 import inspect
 import os
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -49,12 +49,12 @@ def set_folders(environ: MutableMapping[str, str]) -> None:
 
 
 @contextmanager
-def in_turn(command: Sequence[str]) -> Iterator[None]:
+def in_turn(command: Sequence[str], environ: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Wait, and say so, until no other run on this machine changes tables, if the command does."""
     if not CHANGES & {*command[:1]}:
         yield
         return
-    folder = Path(os.environ["DBT_TARGET_PATH"])
+    folder = Path(environ["DBT_TARGET_PATH"])
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".one_run.lock")
     try:
