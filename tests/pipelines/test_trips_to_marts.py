@@ -156,7 +156,7 @@ def test_two_runs_at_once_are_one_after_the_other(
     assert sum("another run of dbt is at work" in text for text in said) == 1
     # Of two machines, which know nothing of each other, the table itself keeps the second one waiting.
     apart = [env | {"DBT_TARGET_PATH": str(tmp_path / name), "DBT_LOG_PATH": str(tmp_path / name)} for name in "ab"]
-    facts = ("--month", "2021-01", "--select", "fct_trips", "fct_monthly_zone_revenue")
+    facts = ("--month", "2021-01", "--select", "fct_trips fct_monthly_zone_revenue")
     with ThreadPoolExecutor(2) as both:
         [*both.map(lambda of_one: build(of_one, *facts), apart)]
     assert sql(database, REVENUE.format(MARTS)) == before

@@ -26,8 +26,9 @@ DOCS_PORT = 8080
 @click.argument("action")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--month", type=MONTH, help="Build or test this month only; else every month that is loaded.")
+@click.option("--select", help="Models, tests or sources, as dbt selects them; else all of them.")
 @click.option("--target", default="postgres", help="Where the trips and the marts are: postgres or bigquery.")
-def command(action: str, arguments: tuple[str, ...], month: str | None, target: str) -> int:
+def command(action: str, arguments: tuple[str, ...], month: str | None, select: str | None, target: str) -> int:
     """
     Run dbt's ACTION on the models in magic-zoomcamp/dbt/nyc_taxi; ARGUMENTS go to dbt as they are.
 
@@ -53,7 +54,7 @@ def command(action: str, arguments: tuple[str, ...], month: str | None, target: 
         prepare_marts(variables, settings)
     if action == "docs" and not arguments:
         return _docs(target, env, emulator=bool(settings.google.bigquery_emulator))
-    given = ["--vars", json.dumps({"month": month})] if month else []
+    given = [*(["--vars", json.dumps({"month": month})] if month else []), *(["--select", select] if select else [])]
     with in_turn([action], env):
         return _dbt([action, *arguments, *given], target, env)
 

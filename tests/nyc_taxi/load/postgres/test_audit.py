@@ -98,7 +98,7 @@ def test_the_audit_row_counts_what_is_loaded_with_a_warning(settings: Settings, 
     [(no_distance,)] = sql(settings.postgres, f"SELECT count(*) {where} trip_distance <= 0")
     [(too_fast,)] = sql(settings.postgres, f"SELECT count(*) {where} trip_distance > 20 * greatest(0, {hours})")
     assert warned == {"no_distance": no_distance, "too_fast": too_fast} == file.warned
-    assert min(warned.values()) > 0
+    assert 0 not in (no_distance, too_fast)
 
 
 def test_loads_are_numbered_and_dated_in_the_order_they_were_made(settings: Settings, trips: TripServer) -> None:
