@@ -33,7 +33,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlglot import exp
 
-from ops.emulators.bigquery_load import load, load_or_explain, refuse_repeated, resolve_uri
+from ops.emulators.bigquery_jobs import keep_answers, refuse_repeated
+from ops.emulators.bigquery_load import load, load_or_explain, resolve_uri
 from ops.emulators.bigquery_names import as_package_reads
 from ops.emulators.bigquery_tables import Resource, sync_created_table, table_from_request, table_to_response
 
@@ -206,6 +207,7 @@ def main() -> None:
         )
     )
     patch(server)
+    keep_answers(data)
     server.run_forever()
 
 

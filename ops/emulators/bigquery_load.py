@@ -3,6 +3,7 @@
 import asyncio
 import calendar
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,13 +24,8 @@ from bqemulator.jobs import executor
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import duckdb_type_to_bq_field
 
+from ops.emulators.bigquery_jobs import note, refuse_repeated
 from ops.emulators.bigquery_tables import Resource, check_columns, known_dataset
-
-
-def refuse_repeated(job: str, project: str, context: Any) -> None:
-    """A job's name can be used once: a client that sends a request again must not load twice."""
-    if context.catalog.get_job(project, job) is not None:
-        raise AlreadyExistsError(f"Already Exists: Job {project}:US.{job}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +88,23 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
         return await _load_other(project, job, config, context)
     begun = context.clock.now()
     wanted = _asked(project, asked, context)
+
+    def done_with(rows: int) -> JobMeta:
+        size = str(sum(Path(file).stat().st_size for file in wanted.files))
+        counts = {"inputFiles": str(len(wanted.files)), "inputFileBytes": size, "outputBytes": size, "badRecords": "0"}
+        return JobMeta(
+            project_id=project,
+            job_id=job,
+            job_type="LOAD",
+            state="DONE",
+            configuration=config,
+            statistics={"load": {"outputRows": str(rows), **counts}},
+            creation_time=begun,
+            start_time=begun,
+            end_time=context.clock.now(),
+            etag=job,
+        )
+
     session = context.engine.session()
     try:
         # In a thread, so that others are answered meanwhile.
@@ -100,24 +113,11 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
         check_columns(wanted.name, columns, _columns(session, wanted.target))
         await asyncio.to_thread(_refuse_impossible_times, session, wanted.source, columns)
         async with context.engine.write_lock():
-            rows = await asyncio.to_thread(_replace_or_append, session, wanted, _window(wanted, context))
+            done = await asyncio.to_thread(_replace_or_append, session, wanted, _window(wanted, context), done_with)
     finally:
         session.close()
     context.snapshots.record_change(wanted.project, wanted.dataset, wanted.table)
-    size = str(sum(Path(file).stat().st_size for file in wanted.files))
-    counts = {"inputFiles": str(len(wanted.files)), "inputFileBytes": size, "outputBytes": size, "badRecords": "0"}
-    return JobMeta(
-        project_id=project,
-        job_id=job,
-        job_type="LOAD",
-        state="DONE",
-        configuration=config,
-        statistics={"load": {"outputRows": str(rows), **counts}},
-        creation_time=begun,
-        start_time=begun,
-        end_time=context.clock.now(),
-        etag=job,
-    )
+    return done
 
 
 def _asked(project: str, asked: Resource, context: Any) -> Load:
@@ -220,8 +220,10 @@ def _window(wanted: Load, context: Any) -> str:
     return f"\"{layout.field}\" >= DATE '{first}' AND \"{layout.field}\" < DATE '{end}'"
 
 
-def _replace_or_append(session: duckdb.DuckDBPyConnection, wanted: Load, window: str) -> int:
-    """The rows that were loaded, all or none."""
+def _replace_or_append(
+    session: duckdb.DuckDBPyConnection, wanted: Load, window: str, done_with: Callable[[int], JobMeta]
+) -> JobMeta:
+    """The job that is done: all of its rows are there, and it is noted, or none and it is not."""
 
     def count(relation: str, condition: str) -> int:
         return int((session.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchone() or (0,))[0])
@@ -235,8 +237,10 @@ def _replace_or_append(session: duckdb.DuckDBPyConnection, wanted: Load, window:
         if wanted.disposition == "WRITE_TRUNCATE":
             session.execute(f"DELETE FROM {wanted.target} WHERE {window}")
         made = session.execute(f"INSERT INTO {wanted.target} BY NAME SELECT * FROM {wanted.source}").fetchone() or (0,)
+        job = done_with(int(made[0]))
+        note(job, session)
         session.execute("COMMIT")
     except BaseException:
         session.execute("ROLLBACK")
         raise
-    return int(made[0])
+    return job

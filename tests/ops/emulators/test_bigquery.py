@@ -3,9 +3,11 @@
 import io
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import requests
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
-from google.api_core.retry import Retry
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud import bigquery, storage
 
+from ops.paths import ROOT, emulator_python
 from ops.stack import google
 from ops.stack.google import GoogleServer
 
@@ -82,8 +86,8 @@ def load(client: bigquery.Client, uri: str | list[str], table: str, **options: o
     return job
 
 
-def ask(client: bigquery.Client, sql: str) -> list[tuple[object, ...]]:
-    job = client.query(sql, timeout=20, retry=ONCE, job_retry=None)
+def ask(client: bigquery.Client, sql: str, retry: Retry = ONCE) -> list[tuple[object, ...]]:
+    job = client.query(sql, timeout=20, retry=retry, job_retry=None)
     return [tuple(row.values()) for row in job.result(timeout=20, retry=ONCE, job_retry=None)]
 
 
@@ -349,13 +353,72 @@ def test_sigkill_keeps_what_was_committed(tmp_path: Path, monkeypatch: pytest.Mo
         client = bigquery.Client(location="US")
         make_trips(client)
         load(client, put("1.parquet", trips(date(2021, 1, 1), 5)), "ny_taxi.trips")
+        asked = client.query("SELECT vendorid, flag FROM ny_taxi.trips ORDER BY vendorid", timeout=20)
         os.kill(server.bigquery_pid, signal.SIGKILL)
         assert google.start(tmp_path).bigquery_port == server.bigquery_port
         table = client.get_table("ny_taxi.trips")
         assert (table.num_rows, table.clustering_fields) == (5, ["pickup_datetime", "vendorid"])
         assert [field.description for field in table.schema[:1]] == ["who sent the record"]
+        rows = asked.result(timeout=20, retry=ONCE, job_retry=None)
+        assert [tuple(row.items()) for row in rows] == [(("vendorid", number), ("flag", None)) for number in range(5)]
     finally:
         google.stop(tmp_path)
+
+
+DIES_AFTER_ITS_LOAD = """
+import os, signal
+from ops.emulators import bigquery, bigquery_load
+load = bigquery_load._replace_or_append
+bigquery_load._replace_or_append = lambda *arguments: (load(*arguments), os.kill(os.getpid(), signal.SIGKILL))
+bigquery.main()
+"""
+
+
+def test_sigkill_just_after_a_load_keeps_its_job_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = google.start(tmp_path)
+    try:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        client = bigquery.Client(location="US")
+        uri = put("1.parquet", trips(date(2021, 1, 1), 5))
+        os.kill(server.bigquery_pid, signal.SIGKILL)
+        folders = (tmp_path / "bigquery", str(server.bigquery_port), tmp_path / "gcs")
+        doomed = subprocess.Popen([emulator_python(), "-c", DIES_AFTER_ITS_LOAD, *folders], cwd=ROOT)
+        ask(client, "SELECT 1", Retry(if_exception_type(requests.ConnectionError), timeout=30))
+        config = bigquery.LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_EMPTY")
+        load_once = partial(client.load_table_from_uri, uri, "ny_taxi.once", job_id="once", job_config=config)
+        with pytest.raises(requests.ConnectionError):
+            load_once(retry=ONCE)
+        assert doomed.wait(10) == -signal.SIGKILL
+        google.start(tmp_path)
+        with pytest.raises(Conflict, match="Already Exists: Job"):
+            load_once(retry=ONCE)
+        job = client.get_job("once", timeout=20)
+        assert isinstance(job, bigquery.LoadJob)
+        assert (job.state, job.output_rows) == ("DONE", 5)
+        assert ask(client, "SELECT COUNT(*) FROM ny_taxi.once") == [(5,)]
+    finally:
+        google.stop(tmp_path)
+
+
+OLD_ANSWERS_GO = """
+import pathlib, sys
+from ops.emulators import bigquery_jobs
+bigquery_jobs.KEPT = 2
+for start in "ab":
+    answers = bigquery_jobs.Answers(pathlib.Path(sys.argv[1]), pathlib.Path.write_text, pathlib.Path.read_text)
+    for job in ("1", "2", "3", "2", "4"):
+        answers[start + job] = start
+    print(*[job for job in ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4") if answers.get(job)])
+answers.pop("b2")
+print(len(list(pathlib.Path(sys.argv[1]).iterdir())))
+"""
+
+
+def test_the_newest_answers_are_kept_and_no_more(tmp_path: Path) -> None:
+    command = [str(emulator_python()), "-c", OLD_ANSWERS_GO, str(tmp_path)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-3:] == ["a2 a4", "b2 b4", "1"]
 
 
 @pytest.mark.filterwarnings("error::UserWarning", "error::FutureWarning", "ignore::PendingDeprecationWarning")

@@ -2,19 +2,25 @@
 
 import io
 import json
+import os
 import re
+import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound
 from google.cloud import bigquery
+from google.cloud.bigquery._http import Connection
 from nyc_taxi.catalog.services import GREEN, SERVICES, YELLOW, Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile, TargetUnavailable
 from nyc_taxi.google import bigquery_client
@@ -37,7 +43,7 @@ from werkzeug import Request, Response
 
 from ops.paths import HOST
 from tests.nyc_taxi.load.bigquery.bigquery_helpers import SQL, load, merge_statement, name_of, query
-from tests.nyc_taxi.load.bucket.bucket_helpers import Line, Months, get, months_in, put, refusing
+from tests.nyc_taxi.load.bucket.bucket_helpers import DoomedStore, Line, Months, get, months_in, put, refusing
 
 JANUARY, FEBRUARY = "2021-01-01", "2021-02-01"
 
@@ -560,6 +566,33 @@ def test_a_server_that_stops_in_the_middle_is_given_up_in_time(
     assert took < 8
     assert fingerprint(google, JANUARY) == before
     load(january, google)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["its answer arrives", "its answer is lost"])
+def test_an_emulator_that_is_killed_after_every_job_delays_a_load_and_no_more(
+    lost: bool, made: Months, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DoomedStore(tmp_path) as store:
+        january = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), store.settings)
+        answer: Callable[..., Any] = Connection.api_request
+        jobs = []
+
+        def answer_and_die(connection: Connection, **request: Any) -> Any:
+            answered = answer(connection, **request)
+            if request["method"] == "POST" and request["path"].endswith("/jobs"):
+                jobs.append(answered)
+                os.kill(store.server.bigquery_pid, signal.SIGKILL)
+                store.start()
+                if lost:
+                    raise requests.ConnectionError("nothing came")
+            return answered
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "api_request", answer_and_die)
+            load(january, store.settings)
+        assert len(jobs) == 4, "the load, its sums, the MERGE, the month's sums"
+        assert rows_by_month(store.settings) == {JANUARY: january.rows_accepted}
+        assert tables(store.settings) == ["yellow_cab_data"]
 
 
 # --- what a query would cost
