@@ -9,7 +9,7 @@ import sqlglot
 from bqemulator.api.routes import tables
 from bqemulator.catalog import ddl_sync
 from bqemulator.catalog.models import Clustering, TableMeta, TimePartitioning
-from bqemulator.domain.errors import NotFoundError
+from bqemulator.domain.errors import NotFoundError, ValidationError
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from sqlglot import exp
 
@@ -48,6 +48,8 @@ def table_from_request(context: Callable[[], Any]) -> Callable[..., TableMeta]:
         if "expirationTime" in body:
             stated = body["expirationTime"]
             expires = datetime.fromtimestamp(int(stated) / 1000, UTC) if stated else None
+            if expires and expires < clock.now():
+                raise ValidationError("Expiration time must be at least 1 seconds in the future")
         if existing is not None and existing.table_type == "TABLE":
             _add_columns(existing, made, context())
         return made.model_copy(update={"expiration_time": expires})

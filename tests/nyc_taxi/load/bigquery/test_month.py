@@ -11,8 +11,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -434,6 +436,19 @@ def test_the_statement_names_the_month_in_its_delete_and_is_one(made: Months, go
     assert ";" not in text.split("MERGE")[1]
     assert "ON FALSE" in text
     assert re.search(r"NOT MATCHED BY SOURCE\s+AND trips\.file_month = DATE '", text)
+
+
+@pytest.mark.parametrize("days", [-400, -1, 0, 400])
+def test_a_staging_table_lasts_a_day_by_the_clock_of_the_service(
+    days: int, made: Months, google: GoogleSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    january = in_lake(made.judged("yellow", "2021-01", "dtc", 2_000), google)
+    right, this_machine = datetime.now(UTC), Mock(wraps=datetime)
+    this_machine.now.side_effect = lambda zone: datetime.now(zone) + timedelta(days=days)
+    monkeypatch.setattr("nyc_taxi.load.bigquery.month.datetime", this_machine)
+    staged = stage_month(january, google)
+    expires = bigquery_client(google).get_table(staged.staging).expires
+    assert abs(expires - right - timedelta(days=1)) < timedelta(minutes=2)
 
 
 # --- what goes wrong with the service: answers in the words of the real one

@@ -30,6 +30,7 @@ from nyc_taxi.load.bucket.days import (
     split_by_day,
 )
 from nyc_taxi.load.bucket.month import replace_month as replace_object
+from nyc_taxi.load.bucket.runs import own_name
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 from nyc_taxi.settings import GoogleSettings
@@ -537,21 +538,25 @@ def test_what_a_dead_run_left_goes_after_a_day_and_what_another_run_is_uploading
 ) -> None:
     file = months.judged("yellow", "2021-01", "dtc", 500)
     of_month = f"_incoming/{YELLOW_DAYS}_/yellow_tripdata_2021-01.parquet"
+    living = f"{of_month}/{own_name()}"
     put(google, f"{of_month}/old", b"left behind")
+    put(google, living, b"of a process of this machine")
     put(google, f"_incoming/{YELLOW_DAYS}_/yellow_tripdata_2021-02.parquet/old", b"of another month")
     before = datetime.now(UTC)
     replace_month(file, google)
     assert set(objects_in(google, "_incoming/")) == {
         f"{of_month}/old",
+        living,
         f"_incoming/{YELLOW_DAYS}_/yellow_tripdata_2021-02.parquet/old",
     }
     time.sleep(0.3)
     put(google, f"{of_month}/fresh", b"of a run that goes on")
-    # As if the first had been there for a day: it is older than this, the second is not.
+    # As if the first two had been there for a day: they are older than this, the third is not.
     monkeypatch.setattr(objects, "ABANDONED", datetime.now(UTC) - before - timedelta(seconds=0.2))
     replace_month(file, google)
     assert set(objects_in(google, "_incoming/")) == {
         f"{of_month}/fresh",
+        living,
         f"_incoming/{YELLOW_DAYS}_/yellow_tripdata_2021-02.parquet/old",
     }
 

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import cast
 
 import pandas as pd
@@ -66,9 +67,10 @@ def stage_month(file: StagedFile, google: GoogleSettings) -> StagedMonth:
     """
     started = time.monotonic()
     client = bigquery_client(google)
+    time_there = _times_of_answers(client)
     with google_errors(_where(client, google), google):
         target = ensure_table(file.service, client, google)
-        staging = _create_staging(file, client, google)
+        staging = _create_staging(file, client, google, time_there[-1])
         try:
             _load(file, staging, client)
             _check_staging(file, staging, client)
@@ -129,12 +131,28 @@ def _name(table: bigquery.TableReference | bigquery.Table) -> str:
     return f"{table.project}.{table.dataset_id}.{table.table_id}"
 
 
-def _create_staging(file: StagedFile, client: bigquery.Client, google: GoogleSettings) -> bigquery.Table:
+def _times_of_answers(client: bigquery.Client) -> list[datetime]:
+    """
+    The time at the service, in its newest answer last: the clock of this machine may be days off.
+
+    First is the time here, for a service that says none.
+    """
+    times = [datetime.now(UTC)]
+
+    def note(answer: requests.Response, **_: object) -> None:
+        with suppress(KeyError, ValueError):
+            times.append(parsedate_to_datetime(answer.headers["Date"]))
+
+    client._http.hooks["response"].append(note)
+    return times
+
+
+def _create_staging(file: StagedFile, client: bigquery.Client, google: GoogleSettings, now: datetime) -> bigquery.Table:
     """Make an empty table of this run's own; a load job could make one, but not one that expires."""
     month = str(file.month).replace("-", "_")
     name = f"{client.project}.{google.dataset}.{file.service.table}_staging_{month}_{secrets.token_hex(6)}"
     staging = bigquery.Table(name, schema=columns(file.service, tlc_names=True))
-    staging.expires = datetime.now(UTC) + timedelta(days=STAGING_DAYS)
+    staging.expires = now + timedelta(days=STAGING_DAYS)
     staging.labels = _labels(file)
     with suppress(exceptions.Conflict):  # the name is random: it was we, in a request whose answer was lost
         client.create_table(staging, retry=bigquery_retry(), timeout=REQUEST_SECONDS)

@@ -55,7 +55,7 @@ def scratch_folder(near: Path) -> Iterator[Path]:
     day_ago = folder.stat().st_mtime - ABANDONED.total_seconds()  # by the disk's clock, which dates the others too
     for left in folder.parent.iterdir():
         with suppress(FileNotFoundError):
-            if is_dead(left.name) or left.stat().st_mtime < day_ago:
+            if is_dead(left.name, old=left.stat().st_mtime < day_ago):
                 rmtree(left, ignore_errors=True)
     try:
         with writing_to(folder.parent, full_only=True):
@@ -216,14 +216,11 @@ def _forget_dead(bucket: Bucket, folder: str, own: Collection[str]) -> None:
     left = [*bucket.list_blobs(prefix=f"{folder}/", timeout=REQUEST_SECONDS, retry=retry())]
     now = max((blob.time_created for blob in left if blob.name in own), default=None)  # by the service's clock
     others = [blob for blob in left if blob.name not in own]
-    remove(
-        bucket,
-        [
-            blob
-            for blob in others
-            if is_dead(blob.name.rpartition("/")[2]) or (now and blob.time_created < now - ABANDONED)
-        ],
-    )
+
+    def is_left(blob: Blob) -> bool:
+        return is_dead(blob.name.rpartition("/")[2], old=bool(now and blob.time_created < now - ABANDONED))
+
+    remove(bucket, list(filter(is_left, others)))
 
 
 def _at_once(work: Callable[[T], None], items: Iterable[T]) -> None:
