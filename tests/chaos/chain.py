@@ -25,6 +25,13 @@ from tests.conftest import run_of, sql
 from tests.nyc_taxi.load.bigquery.bigquery_helpers import load
 
 MONTH = Month(2021, 1)
+STEP = "step: "
+"""Before the name of each step; the first one is said when all is imported: a kill from now on hits the chain."""
+
+
+def say(step: str) -> None:
+    """Where it is now."""
+    print(f"{STEP}{step}", flush=True)
 
 
 def stage(settings: Settings, rules: str) -> StagedFile:
@@ -36,12 +43,16 @@ def stage(settings: Settings, rules: str) -> StagedFile:
 
 def load_everywhere(file: StagedFile, settings: Settings) -> None:
     """Load it into all targets, and check each."""
+    say("Postgres")
     postgres.replace_month(file, settings.postgres)
     postgres.check_month(file, settings.postgres)
+    say("object")
     bucket.replace_month(file, settings.google)
     bucket.check_month(file, settings.google)
+    say("days")
     days.replace_month(file, settings.google)
     days.check_month(file, settings.google)
+    say("BigQuery")
     load(bucket.find_month(YELLOW, MONTH, settings.google), settings.google)
 
 
@@ -121,6 +132,7 @@ def leftovers(settings: Settings) -> list[str]:
 def main() -> None:
     """Run the chain with the settings of the environment."""
     settings = Settings.from_environment(dict(os.environ))
+    say("staging")
     load_everywhere(stage(settings, sys.argv[1]), settings)
 
 

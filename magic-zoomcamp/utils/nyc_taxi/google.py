@@ -41,6 +41,7 @@ _MISPLACED = (
     "bucket {bucket}, data set {dataset} and GOOGLE_LOCATION must be in one place: set GOOGLE_LOCATION "
     "({location}) to the data set's, or make the data set there (bq mk --location={location} {dataset})"
 )
+BYTES_LOST = "bytes were changed on the way, and the object is as it was: run again"
 _NO_DATASET = "make the data set (bq mk --location={location} {dataset}), or set BIGQUERY_DATASET"
 ADVICE = {
     "not found: table": (
@@ -54,6 +55,7 @@ ADVICE = {
     "bucket does not exist": (
         "make the bucket (gcloud storage buckets create gs://{bucket} --location={location}), or set GCS_BUCKET"
     ),
+    "crc32c": BYTES_LOST,
     "precondition": "another run changed it at the same time: run again",
     "concurrent update": "another run changed it at the same time: run again",
 }
@@ -158,7 +160,7 @@ def _what_to_do(error: BaseException, settings: GoogleSettings) -> str:
     if isinstance(error, exceptions.Forbidden | exceptions.Unauthorized):
         return _grant(text)
     if isinstance(error, DataCorruption):
-        return "bytes were lost on the way, and nothing was changed: run again"
+        return BYTES_LOST
     if isinstance(error, (*SILENCE, exceptions.ServerError)):
         return "it does not answer: check the network, or start the emulators (taxi up), and run again"
     signs = ADVICE if isinstance(error, exceptions.ClientError) else {}

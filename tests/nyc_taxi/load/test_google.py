@@ -71,6 +71,12 @@ def test_a_bucket_that_does_not_exist_is_named_with_the_command_that_makes_it(
             "notFound",
             "make the bucket (gcloud storage buckets create gs://nyc-taxi-trips --location=US), or set GCS_BUCKET",
         ),
+        (
+            400,
+            'Provided CRC32C "AAAAAA==" doesn\'t match calculated CRC32C "lj9KJg==".',
+            "invalid",
+            "bytes were changed on the way, and the object is as it was: run again",
+        ),
     ],
 )
 def test_a_refusal_is_one_line_that_says_what_to_grant_or_make(
