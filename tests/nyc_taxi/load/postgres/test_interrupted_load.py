@@ -114,6 +114,25 @@ def test_a_server_killed_while_it_copies_comes_back_with_the_old_month(
     assert_loaded(new, again)
 
 
+def test_a_connection_that_is_cut_while_it_copies_is_said_and_leaves_the_old_month(
+    settings: Settings, trips: TripServer
+) -> None:
+    old = judged(settings, trips, "yellow", "2021-01", "dtc", 1_000)
+    replace_month(old, settings.postgres)
+    new = judged(settings, trips, "yellow", "2021-01", "dtc", 20_000)
+    with ended(start_load(new, settings.postgres, pause=2)) as load:
+        wait_for_copy(settings.postgres)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE command = 'COPY FROM'"
+        assert sql(settings.postgres, cut) == [(True,)]
+        output, _ = load.communicate(timeout=60)
+    assert load.returncode == 1
+    [said] = [line for line in output.splitlines() if line.startswith("nyc_taxi.errors.")]
+    # Which of the two is chance: what the server said may get through before the end of the line is noticed.
+    assert "the connection was cut; what was not committed" in said or "the server stopped in the middle" in said
+    assert_loaded(old, settings.postgres)
+    assert leftovers(settings.postgres) == []
+
+
 @pytest.fixture
 def tiny_tablespace(doomed: PostgresSettings, doomed_data: Path, tmp_path: Path) -> Iterator[str]:
     """The name of a tablespace of 8 MB, in which the server makes its tables by default."""
