@@ -13,8 +13,9 @@ from nyc_taxi.errors import NotPublished
 from nyc_taxi.load.bucket.month import find_month
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.month import measure_month
-from nyc_taxi.load.reconciliation import Held, measure_targets, reconciles
+from nyc_taxi.load.reconciliation import Held, measure_marts, measure_targets, reconciles
 from nyc_taxi.months import Month
+from nyc_taxi.operate.marts import TARGETS
 from nyc_taxi.settings import Settings
 from rich.console import Console
 from rich.table import Table
@@ -40,6 +41,7 @@ class Loaded:
     seconds: float
     rejected_in_postgres: int
     targets: list[Held]
+    marts: list[Held]
 
     @property
     def agrees(self) -> bool:
@@ -48,7 +50,7 @@ class Loaded:
         return (
             self.rows_published == self.rows_read == self.rows_accepted + rejected
             and self.rejected_in_postgres == rejected
-            and reconciles([Held("audit", self.rows_accepted, self.sums), *self.targets])
+            and reconciles([Held("audit", self.rows_accepted, self.sums), *self.targets, *self.marts])
         )
 
 
@@ -75,10 +77,15 @@ def command() -> int:
         generate(service, month, origin, rows, trips, malformed=malformed)
     env = environment(trips)
     _refuse_to_replace_real_months(env)
-    for pipeline in ("example_pipeline", "test_config", "local_to_gcs"):
+    for pipeline in ("example_pipeline", "test_config", "local_to_gcs", "reference_tables"):
         _say(f"mage run {pipeline}")
         run_pipeline(pipeline, {}, env)
-    loaded = [_load(*month[:4], env) for month in MONTHS]
+    seconds = [_load(*month[:3], env) for month in MONTHS]
+    for target in TARGETS:
+        _say(f"mage run trips_to_marts: zones, revenue, tips and speeds in {target}")
+        run_pipeline("trips_to_marts", {"target": target}, env)
+    settings = Settings.from_environment(env)
+    loaded = [_look(*month[:4], took, settings) for month, took in zip(MONTHS, seconds, strict=True)]
     Console(width=180 if not sys.stdout.isatty() else None).print(_table(loaded))
     agree = all(month.agrees for month in loaded)
     print(f"{'All numbers agree' if agree else 'FAILED  the numbers disagree'} ({time.monotonic() - started:.0f} s)")
@@ -121,12 +128,17 @@ def _loaded_from(service: Service, month: Month, settings: Settings) -> Iterator
         yield found.path, found.url
 
 
-def _load(service: str, month: str, origin: str, rows: int, env: dict[str, str]) -> Loaded:
+def _load(service: str, month: str, origin: str, env: dict[str, str]) -> float:
+    """Load a month into every target; the seconds that it took."""
     _say(f"mage run all_targets: {service} {month} from {origin}")
     started = time.monotonic()
     run_pipeline("all_targets", {"service": service, "month": month, "origin": origin}, env)
-    seconds = time.monotonic() - started
-    settings, taxis = Settings.from_environment(env), service_named(service)
+    return time.monotonic() - started
+
+
+def _look(service: str, month: str, origin: str, rows: int, seconds: float, settings: Settings) -> Loaded:
+    """What was audited of a month, and what every target and its marts now hold."""
+    taxis = service_named(service)
     with connect(settings.postgres) as connection, connection.cursor() as cursor:
         cursor.execute(
             f"SELECT url, rows_read, rows_accepted, rejected, sums FROM {settings.postgres.schema}.load_audit "
@@ -136,11 +148,18 @@ def _load(service: str, month: str, origin: str, rows: int, env: dict[str, str])
         url, rows_read, rows_accepted, rejected, sums = cursor.fetchone() or ()
     _, rows_rejected, _ = measure_month(taxis, Month.parse(month), settings.postgres)
     held = measure_targets(taxis, Month.parse(month), settings)
-    return Loaded(Path(url).name, rows, rows_read, rows_accepted, rejected, sums, seconds, rows_rejected, held)
+    marts = measure_marts(taxis, Month.parse(month), settings)
+    return Loaded(Path(url).name, rows, rows_read, rows_accepted, rejected, sums, seconds, rows_rejected, held, marts)
 
 
 def _table(loaded: list[Loaded]) -> Table:
-    targets = ("rows now in Postgres", "GCS, the month", "GCS, its days", "BigQuery")
+    targets = (
+        "rows now in Postgres",
+        "GCS, the month",
+        "GCS, its days",
+        "BigQuery",
+        *(f"marts, {target}" for target in TARGETS),
+    )
     table = Table("file", "rows read", "accepted", "rejected by reason", "seconds", *targets, "agree")
     for month in loaded:
         reasons = "\n".join(f"{rows:,} {reason}" for reason, rows in sorted(month.rejected.items())) or "none"
@@ -151,6 +170,7 @@ def _table(loaded: list[Loaded]) -> Table:
             reasons,
             f"{month.seconds:.1f}",
             *(f"{target.rows:,}" for target in month.targets),
+            " and ".join(sorted({f"{mart.rows:,}" for mart in month.marts})),
             "yes" if month.agrees else "NO",
         )
     return table

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import google.auth
 import requests
@@ -97,6 +98,13 @@ def bigquery_client(settings: GoogleSettings) -> bigquery.Client:
         )
     credentials, project = _credentials(settings)
     return bigquery.Client(project=project, credentials=credentials, location=settings.location)
+
+
+def bigquery_rows(client: bigquery.Client, sql: str) -> list[tuple[Any, ...]]:
+    """The rows that a query answers with; for few of them."""
+    job = client.query(sql, retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
+    answer = job.result(retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
+    return [tuple(row) for row in answer]
 
 
 def bucket_of(settings: GoogleSettings) -> Bucket:

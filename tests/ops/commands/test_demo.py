@@ -63,7 +63,8 @@ def test_the_demo_does_not_replace_real_months_in_the_bucket(
 
 SUMS = {"total_amount": 1.5}
 HELD = Held("Postgres", 8, SUMS)
-AGREEING = Loaded("a file", 10, 10, 8, {"no_passengers": 2}, SUMS, 1.0, 2, [HELD, replace(HELD, where="BigQuery")])
+BOTH = [HELD, replace(HELD, where="BigQuery")]
+AGREEING = Loaded("a file", 10, 10, 8, {"no_passengers": 2}, SUMS, 1.0, 2, targets=BOTH, marts=BOTH)
 
 
 def test_numbers_that_agree_agree() -> None:
@@ -79,6 +80,7 @@ def test_numbers_that_agree_agree() -> None:
         replace(AGREEING, rejected_in_postgres=1),
         replace(AGREEING, targets=[HELD, replace(HELD, rows=7)]),
         replace(AGREEING, targets=[replace(HELD, sums={"total_amount": 1.51}), HELD]),
+        replace(AGREEING, marts=[HELD, replace(HELD, sums={"total_amount": 1.51})]),
     ],
 )
 def test_any_number_that_disagrees_is_seen(other: Loaded) -> None:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from nyc_taxi.catalog.services import Service
+from nyc_taxi.google import bigquery_client, bigquery_rows, google_errors
 from nyc_taxi.load.bigquery.month import measure_month as measure_in_bigquery
 from nyc_taxi.load.bucket.days import day_object
 from nyc_taxi.load.bucket.days import measure_month as measure_days
 from nyc_taxi.load.bucket.month import count_rejected
 from nyc_taxi.load.bucket.month import measure_month as measure_object
 from nyc_taxi.load.bucket.pair import month_object
+from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.month import measure_month as measure_in_postgres
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
@@ -50,6 +52,25 @@ def measure_targets(service: Service, month: Month, settings: Settings) -> list[
         Held(f"GCS {month_object(service, month)}", *measure_object(service, month, google), rejected_in_bucket),
         Held(f"GCS {day_object(service, month, '*')}", *in_days[:2]),
         Held(f"BigQuery {google.dataset}.{service.table}", *measure_in_bigquery(service, month, google)),
+    ]
+
+
+def measure_marts(service: Service, month: Month, settings: Settings) -> list[Held]:
+    """What the last marts in Postgres and BigQuery have of a month of taxi trips: how many, and the sums."""
+    asked = (
+        "SELECT coalesce(sum(trips), 0), coalesce(sum(miles), 0), coalesce(sum(revenue), 0) FROM "
+        f"{{}}_marts.fct_monthly_zone_revenue WHERE service = '{service.name}' "
+        f"AND file_month = DATE '{month.first_day}'"
+    )
+    with connect(settings.postgres) as connection, connection.cursor() as cursor:
+        cursor.execute(asked.format(settings.postgres.schema))
+        in_postgres = cursor.fetchall()
+    client = bigquery_client(settings.google)
+    with google_errors(f"BigQuery {settings.google.dataset}_marts", settings.google):
+        in_bigquery = bigquery_rows(client, asked.format(settings.google.dataset))
+    return [
+        Held(f"marts in {where}", int(rows), dict(zip(service.measures, totals, strict=True)))
+        for where, [(rows, *totals)] in (("Postgres", in_postgres), ("BigQuery", in_bigquery))
     ]
 
 

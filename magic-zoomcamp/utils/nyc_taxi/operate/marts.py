@@ -19,7 +19,7 @@ from nyc_taxi.months import Month
 from nyc_taxi.operate.references import stage_references
 from nyc_taxi.operate.sensors import EVERY, wait
 from nyc_taxi.run import longest_wait, scheduled_month, text_of
-from nyc_taxi.settings import Settings
+from nyc_taxi.settings import GoogleSettings, Settings
 
 POSTGRES, BIGQUERY = "postgres", "bigquery"
 TARGETS = (POSTGRES, BIGQUERY)
@@ -125,7 +125,7 @@ def _prepare_postgres(settings: Settings) -> bool:
 
 
 def _prepare_bigquery(settings: Settings) -> bool:
-    from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors
+    from nyc_taxi.google import bigquery_client, google_errors
     from nyc_taxi.load.bigquery.tables import ensure_table
 
     google = settings.google
@@ -133,8 +133,7 @@ def _prepare_bigquery(settings: Settings) -> bool:
     with google_errors(f"BigQuery {client.project}.{google.dataset}", google):
         for service in SERVICES.values():
             ensure_table(service, client, google)
-        tables = client.list_tables(google.dataset, retry=bigquery_retry(), timeout=REQUEST_SECONDS)
-        return REFERENCES.keys() <= {table.table_id for table in tables}
+    return REFERENCES.keys() <= _tables_in_bigquery(google)
 
 
 def _count_in_postgres(build: Build) -> list[str]:
@@ -154,21 +153,25 @@ def _count_in_postgres(build: Build) -> list[str]:
 
 
 def _count_in_bigquery(build: Build) -> list[str]:
+    from nyc_taxi.google import bigquery_client, bigquery_rows, google_errors
+
+    google, there = build.settings.google, _tables_in_bigquery(build.settings.google)
+    where = f"WHERE file_month = DATE '{build.month.first_day}'" if build.month else ""
+    client = bigquery_client(google)
+    with google_errors(f"BigQuery {client.project}.{google.dataset}", google):
+        # Answered from what BigQuery knows of a partition: no byte is scanned.
+        counts = {
+            service.name: bigquery_rows(client, f"SELECT COUNT(*) FROM {google.dataset}.{service.table} {where}")
+            for service in SERVICES.values()
+            if service.table in there
+        }
+    return [service for service, [(rows,)] in counts.items() if rows]
+
+
+def _tables_in_bigquery(google: GoogleSettings) -> set[str]:
     from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors
 
-    google = build.settings.google
     client = bigquery_client(google)
-    where = f"WHERE file_month = DATE '{build.month.first_day}'" if build.month else ""
     with google_errors(f"BigQuery {client.project}.{google.dataset}", google):
         tables = client.list_tables(google.dataset, retry=bigquery_retry(), timeout=REQUEST_SECONDS)
-        there = {table.table_id for table in tables}
-        found = []
-        for service in SERVICES.values():
-            if service.table in there:
-                # Answered from what BigQuery knows of a partition: no byte is scanned.
-                sql = f"SELECT COUNT(*) FROM `{client.project}.{google.dataset}.{service.table}` {where}"
-                job = client.query(sql, retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
-                answer = job.result(retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
-                [(rows,)] = [tuple(row) for row in answer]
-                found += [service.name] if rows else []
-        return found
+        return {table.table_id for table in tables}

@@ -21,7 +21,7 @@ from google.cloud import bigquery
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import CountsDisagree, NotATripFile
-from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors, is_misplaced
+from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, bigquery_rows, google_errors, is_misplaced
 from nyc_taxi.load.bigquery.tables import FILE_MONTH, columns, ensure_table
 from nyc_taxi.manifest import StagedFile, sums_agree
 from nyc_taxi.months import Month
@@ -213,7 +213,5 @@ def _changed(file: StagedFile, found: str) -> CountsDisagree:
 def _measure(rows_of: str, service: Service, client: bigquery.Client) -> tuple[int, dict[str, float]]:
     sums = "".join(f", CAST(COALESCE(SUM({name}), 0) AS FLOAT64)" for name in service.measures)
     sql = f"SELECT COUNT(*){sums} FROM {rows_of}"
-    job = client.query(sql, retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
-    answer = job.result(retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
-    [(rows, *totals)] = [tuple(row) for row in answer]
+    [(rows, *totals)] = bigquery_rows(client, sql)
     return rows, dict(zip(service.measures, totals, strict=True))

@@ -7,7 +7,7 @@ from google.cloud import bigquery
 
 from nyc_taxi.catalog.references import StagedReference
 from nyc_taxi.errors import CountsDisagree, TargetUnavailable
-from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, bucket_of, google_errors
+from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, bigquery_rows, bucket_of, google_errors
 from nyc_taxi.load.bigquery.tables import TYPES
 from nyc_taxi.settings import GoogleSettings
 
@@ -44,8 +44,7 @@ def check_references(staged: Sequence[StagedReference], google: GoogleSettings) 
         name = _name(each, client, google)
         with google_errors(f"BigQuery {name}", google):
             sql = f"SELECT {', '.join(each.reference.schema.names)} FROM `{name}`"
-            job = client.query(sql, retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
-            rows = {tuple(row) for row in job.result(retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)}
+            rows = {*bigquery_rows(client, sql)}
         if rows != {*zip(*each.table().to_pydict().values(), strict=True)}:
             raise CountsDisagree(f"BigQuery {name} holds other rows than {each.url}: run again")
 
