@@ -22,19 +22,18 @@ def test_the_demo_fills_tables_whose_numbers_agree(local: dict[str, str]) -> Non
     demo = run_taxi(local, "demo")
     assert demo.returncode == 0, demo.stdout[-3000:] + demo.stderr[-3000:]
     assert "All numbers agree" in demo.stdout
-    rows = [line.split("│") for line in demo.stdout.splitlines() if "_tripdata_2021-" in line and "│" in line]
-    read = {cells[1].strip(): int(cells[2].replace(",", "")) for cells in rows}
-    assert read == {
-        "yellow_tripdata_2021-01.csv.gz": 100_000,
-        "yellow_tripdata_2021-02.csv.gz": 90_000,
-        "green_tripdata_2021-01.parquet": 40_000,
-        "green_tripdata_2021-02.parquet": 35_000,
-    }
-    for cells in rows:
-        assert len({cell.strip() for cell in (cells[3], *cells[6:10])}) == 1, cells
-        assert cells[10].strip() == "yes"
+    drawn = [line.replace("┃", "│") for line in demo.stdout.splitlines()]
+    lines = [line.strip("│").split("│") for line in drawn if line.startswith("│")]
+    shown = {name.strip(): [cell.strip() for cell in cells] for name, *cells in lines if name.strip()}
+    headings = {" ".join(cell.strip() for cell in file) for file in zip(*lines[:3], strict=True)}
+    files = {"yellow 2021-01 csv.gz", "yellow 2021-02 csv.gz", "green 2021-01 parquet", "green 2021-02 parquet"}
+    assert {heading for heading in headings if heading.strip()} == files
+    assert shown["rows read"] == ["100,000", "90,000", "40,000", "35,000"]
+    places = ("in Postgres", "in GCS, month", "in GCS, days", "in BigQuery", "marts, Postgres", "marts, BigQuery")
+    assert [shown[place] for place in places] == [shown["accepted"]] * 6
+    assert shown["agree"] == ["yes"] * 4
     answer = run_taxi(local, "sql", "select count(*) from ny_taxi.yellow_cab_data")
-    in_postgres = sum(int(cells[6].replace(",", "")) for cells in rows if "yellow" in cells[1])
+    in_postgres = sum(int(cell.replace(",", "")) for cell in shown["in Postgres"][:2])
     assert answer.stdout == f"count\n{in_postgres}\n"
 
 
@@ -63,8 +62,7 @@ def test_the_demo_does_not_replace_real_months_in_the_bucket(
 
 SUMS = {"total_amount": 1.5}
 HELD = Held("Postgres", 8, SUMS)
-BOTH = [HELD, replace(HELD, where="BigQuery")]
-AGREEING = Loaded("a file", 10, 10, 8, {"no_passengers": 2}, SUMS, 1.0, 2, targets=BOTH, marts=BOTH)
+AGREEING = Loaded("a file", 10, 10, 8, {"no_passengers": 2}, SUMS, 1.0, 2, [HELD, replace(HELD, where="BigQuery")])
 
 
 def test_numbers_that_agree_agree() -> None:
@@ -78,9 +76,8 @@ def test_numbers_that_agree_agree() -> None:
         replace(AGREEING, rows_read=9),
         replace(AGREEING, rejected={"no_passengers": 1}),
         replace(AGREEING, rejected_in_postgres=1),
-        replace(AGREEING, targets=[HELD, replace(HELD, rows=7)]),
-        replace(AGREEING, targets=[replace(HELD, sums={"total_amount": 1.51}), HELD]),
-        replace(AGREEING, marts=[HELD, replace(HELD, sums={"total_amount": 1.51})]),
+        replace(AGREEING, places=[HELD, replace(HELD, rows=7)]),
+        replace(AGREEING, places=[replace(HELD, sums={"total_amount": 1.51}), HELD]),
     ],
 )
 def test_any_number_that_disagrees_is_seen(other: Loaded) -> None:
