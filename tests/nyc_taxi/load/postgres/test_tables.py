@@ -186,3 +186,23 @@ def test_an_audit_table_that_was_dropped_is_made_again(settings: Settings, trips
     replace_month(file, settings.postgres)
     assert_loaded(file, settings.postgres)
     assert loads(settings.postgres) == 1
+
+
+def test_tables_and_columns_say_what_they_hold_and_what_a_user_wrote_there_stays(
+    settings: Settings, trips: TripServer
+) -> None:
+    file = judged(settings, trips, "yellow", "2021-01", "dtc", 100)
+    replace_month(file, settings.postgres)
+    table = "ny_taxi.yellow_cab_data"
+    described = (
+        f"SELECT obj_description('{table}'::regclass), col_description('{table}'::regclass, attnum) "
+        f"FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = 'trip_distance'"
+    )
+    about = "Accepted yellow trips by month of trip file; times are NYC wall clock, amounts USD"
+    assert sql(settings.postgres, described) == [(about, "miles, by the taximeter")]
+    # A table of before has no comments, but perhaps one of a user's.
+    sql(settings.postgres, f"COMMENT ON TABLE {table} IS NULL; COMMENT ON COLUMN {table}.trip_distance IS 'mine'")
+    replace_month(file, settings.postgres)
+    assert sql(settings.postgres, described) == [(about, "mine")]
+    rejected = sql(settings.postgres, f"SELECT obj_description('{table}_rejected'::regclass)")
+    assert str(rejected[0][0]).startswith("Rejected yellow trips by month of trip file")
