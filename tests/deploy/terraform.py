@@ -1,6 +1,7 @@
 """Terraform for the tests: terraform/ in a folder of its own, with fake providers, and its parsed text."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -21,6 +22,9 @@ WHEELS = ROOT / ".venv-deploy" / "wheels"
 PARSER = """
 import hcl2, json, pathlib, sys
 print(json.dumps({path.name: hcl2.loads(path.read_text()) for path in pathlib.Path(sys.argv[1]).glob("*.tf")}))
+"""
+GCLOUD = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
 """
 IMAGE = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage:1"
 GIVEN = {"project_id": "my-project", "owner_email": "me@example.org", "image": IMAGE}
@@ -67,6 +71,15 @@ class FakeCloud:
     def fix(self) -> None:
         """What could not be made can be made from now on."""
         self.log.with_name("fixed").touch()
+        self.log.with_name("unhealthy").unlink(missing_ok=True)
+
+    def let_no_revision_start(self) -> None:
+        """From now on, until `fix`: the database is away, or a setting is refused."""
+        self.log.with_name("unhealthy").touch()
+
+    def update(self, **changes: object) -> None:
+        """`gcloud run services update`, seen when Terraform looks next; `labels` and `image` as there."""
+        self.log.with_name("update.json").write_text(json.dumps(changes))
 
     def requests(self, kind: str = "") -> list[Request]:
         """What Terraform asked for, in order; of one kind of resource, or all."""
@@ -121,6 +134,10 @@ class Workspace:
     def of(cls, folder: Path, fake_cloud: FakeCloud | None = None) -> "Workspace":
         """A new one, initialised."""
         shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
+        if fake_cloud:
+            (folder / "programs").mkdir()
+            (folder / "programs" / "gcloud").write_text(GCLOUD)
+            (folder / "programs" / "gcloud").chmod(0o755)
         workspace = cls(folder, fake_cloud.reattach if fake_cloud else "")
         workspace.run("init", "-backend=false", "-input=false")
         return workspace
@@ -129,11 +146,14 @@ class Workspace:
         """What Terraform prints; TerraformFailed when it fails."""
         (self.folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
         # Only what it needs: a configuration of Terraform's on this machine is not the test's.
-        env = process_environment() | ({"TF_REATTACH_PROVIDERS": self.reattach} if self.reattach else {})
+        env = process_environment()
+        if self.reattach:
+            env["TF_REATTACH_PROVIDERS"] = self.reattach
+            env["PATH"] = f"{self.folder / 'programs'}{os.pathsep}{env['PATH']}"
         command = ["terraform", *arguments, "-no-color"]
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise TerraformFailed(" ".join((done.stdout + done.stderr).split()))
+            raise TerraformFailed(" ".join((done.stderr or done.stdout).split()))
         return done.stdout
 
     def apply(self, **variables: object) -> str:
@@ -143,6 +163,11 @@ class Workspace:
     def destroy(self, **variables: object) -> str:
         """Destroy without a question."""
         return self.run("destroy", "-auto-approve", **(GIVEN | variables))
+
+    def gcloud_calls(self) -> list[str]:
+        """What Terraform ran gcloud with, a line a call."""
+        said = self.folder / "programs" / "asked"
+        return said.read_text().splitlines() if said.exists() else []
 
     @property
     def state(self) -> str:

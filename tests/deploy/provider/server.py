@@ -1,10 +1,10 @@
 """
-Stand-ins for Terraform's providers google and random: the real arguments, and a cloud in memory.
+Stand-ins for Terraform's providers google, random and time: the real arguments, and a cloud in memory.
 
 Usage: python -m tests.deploy.provider.server WHEEL
 
-For each line of its standard input, `LOG [--paid] [--broken KIND]`, it starts a new cloud and prints the value for
-TF_REATTACH_PROVIDERS. All of them end with its standard input. Runs in .venv-deploy.
+For each line of its standard input, `LOG [--paid] [--broken KIND] [--missing SECRET]`, it starts a new cloud and prints
+the value for TF_REATTACH_PROVIDERS. All of them end with its standard input. Runs in .venv-deploy.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import msgpack
 
-from tests.deploy.provider.cloud import Cloud, Refused, Values
+from tests.deploy.provider.cloud import Cloud, HalfDone, Refused, Values
 from tests.deploy.provider.schema import RESOURCES, Attribute, Block, resource_block
 
 sys.path.insert(0, str(Path(__file__).parent))  # where grpc looks for the .proto
@@ -57,9 +57,24 @@ PROVIDER = Block(
 )
 PROJECT = Block(_attributes(id="computed string", project_id="optional string", number="computed string"))
 RANDOM_ID = Block(_attributes(id="computed string", byte_length="required number", hex="computed string"))
+TIME_SLEEP = Block(
+    _attributes(id="computed string", create_duration="optional string")
+    | {"triggers": Attribute("triggers", LABELS, optional=True)}
+)
+LOCATIONS = Block(_attributes(id="computed string") | {"locations": Attribute("locations", TEXTS, computed=True)})
+SECRET_VERSION = Block(
+    _attributes(
+        id="computed string", secret="required string", fetch_secret_data="optional bool", enabled="computed bool"
+    )
+)
 PASSWORD = Block(_attributes(length="required number", special="optional bool", result="computed string"))
-REPLACED_BY = {"google_secret_manager_secret_version": "secret_data_wo_version"}
-"""A change of this argument makes a new resource."""
+REPLACED_BY = {
+    "google_compute_managed_ssl_certificate": ("name", "managed"),
+    "google_secret_manager_secret_version": ("secret_data_wo_version",),
+    "time_sleep": ("triggers",),
+}
+FOR_EVER = ("account_id", "location", "member", "name", "region", "role", "secret_id", "workload_identity_pool_id")
+"""A change of these arguments makes a new resource, of one kind and of all."""
 
 
 class _Unknown:
@@ -79,6 +94,8 @@ class Provider:
     ephemeral: Mapping[str, Block]
     apply: Callable[[str, Values | None, Values | None, Values | None], Values | None]
     lock: Lock
+    read: Callable[[str, Values], Values | None] = lambda kind, state: state
+    look_up: Callable[[str, Values], Values] = lambda kind, config: {}
 
     def GetSchema(self, request: Any, context: Any) -> Any:
         return proto.GetProviderSchema.Response(
@@ -107,17 +124,23 @@ class Provider:
         return proto.UpgradeResourceState.Response(upgraded_state=proto.DynamicValue(json=request.raw_state.json))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
-        return proto.ReadResource.Response(new_state=request.current_state)
+        with self.lock:
+            return proto.ReadResource.Response(
+                new_state=_encode(self.read(request.type_name, _decode(request.current_state) or {}))
+            )
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
         prior, planned = _decode(request.prior_state), _decode(request.proposed_new_state)
         replace = []
         if planned is not None:
             _plan(self.resources[request.type_name], planned, new=prior is None)
-            cause = REPLACED_BY.get(request.type_name)
-            if cause and prior and prior[cause] != planned[cause]:
-                replace = [proto.AttributePath(steps=[proto.AttributePath.Step(attribute_name=cause)])]
-        return proto.PlanResourceChange.Response(planned_state=_encode(planned), requires_replace=replace)
+            causes = {*REPLACED_BY.get(request.type_name, ()), *(FOR_EVER if "google" in request.type_name else ())}
+            changed = [name for name in sorted(causes & planned.keys()) if prior and prior[name] != planned[name]]
+            replace = [proto.AttributePath(steps=[proto.AttributePath.Step(attribute_name=name)]) for name in changed]
+        # As the real ones, it may say more after an apply than it planned.
+        return proto.PlanResourceChange.Response(
+            planned_state=_encode(planned), requires_replace=replace, legacy_type_system=True
+        )
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:
         prior, planned = _decode(request.prior_state), _decode(request.planned_state)
@@ -128,12 +151,18 @@ class Provider:
                 state = self.apply(request.type_name, prior, planned, _decode(request.config))
         except Refused as refused:
             said = proto.Diagnostic(severity=ERROR, summary=f"{request.type_name}: {refused}")
-            return proto.ApplyResourceChange.Response(new_state=request.prior_state, diagnostics=[said])
-        return proto.ApplyResourceChange.Response(new_state=_encode(state))
+            kept = _encode(refused.state) if isinstance(refused, HalfDone) else request.prior_state
+            return proto.ApplyResourceChange.Response(new_state=kept, diagnostics=[said], legacy_type_system=True)
+        return proto.ApplyResourceChange.Response(new_state=_encode(state), legacy_type_system=True)
 
     def ReadDataSource(self, request: Any, context: Any) -> Any:
         config = _decode(request.config) or {}
-        return proto.ReadDataSource.Response(state=_encode({**config, "id": "my-project", "number": "123456789"}))
+        try:
+            found = self.look_up(request.type_name, config)
+        except Refused as refused:
+            said = proto.Diagnostic(severity=ERROR, summary=str(refused))
+            return proto.ReadDataSource.Response(diagnostics=[said])
+        return proto.ReadDataSource.Response(state=_encode({**config, **found}))
 
     def OpenEphemeralResource(self, request: Any, context: Any) -> Any:
         config = _decode(request.config) or {}
@@ -223,18 +252,27 @@ def _cloud(options: str) -> Cloud:
     parser.add_argument("log", type=Path)
     parser.add_argument("--paid", action="store_true")
     parser.add_argument("--broken", default="")
+    parser.add_argument("--missing", action="append", default=[])
     given = parser.parse_args(shlex.split(options))
-    return Cloud(given.log, given.paid, given.broken)
+    return Cloud(given.log, given.paid, given.broken, tuple(given.missing))
 
 
 def main() -> None:
     """Serve a new pair for each line of standard input, until that ends."""
     kinds = {kind: resource_block(Path(sys.argv[1]), kind) for kind in RESOURCES}
     servers = []
+    sources = {
+        "google_cloud_run_locations": LOCATIONS,
+        "google_project": PROJECT,
+        "google_secret_manager_secret_version": SECRET_VERSION,
+    }
     for line in sys.stdin:
-        google = Provider(PROVIDER, kinds, {"google_project": PROJECT}, {}, _cloud(line).apply, Lock())
+        cloud, lock = _cloud(line), Lock()
+        google = Provider(PROVIDER, kinds, sources, {}, cloud.apply, lock, cloud.read, cloud.look_up)
         random = Provider(Block(), {"random_id": RANDOM_ID}, {}, {"random_password": PASSWORD}, _random, Lock())
-        running = {name: _serve(provider) for name, provider in (("google", google), ("random", random))}
+        time = Provider(Block(), {"time_sleep": TIME_SLEEP}, {}, {}, cloud.sleep, lock)
+        providers = {"google": google, "random": random, "time": time}
+        running = {name: _serve(provider) for name, provider in providers.items()}
         servers.append(running)
         reattach = {f"registry.terraform.io/hashicorp/{name}": config for name, (_, config) in running.items()}
         print(json.dumps(reattach), flush=True)
