@@ -45,6 +45,11 @@ resource "google_compute_security_policy" "mage" {
     }
   }
 
+  lifecycle {
+    # It goes after the backend service has let go of it.
+    create_before_destroy = true
+  }
+
   depends_on = [google_project_service.this]
 }
 
@@ -71,10 +76,15 @@ resource "google_compute_url_map" "mage" {
 resource "google_compute_managed_ssl_certificate" "mage" {
   count = local.load_balancer
 
-  name = var.name
+  # Of another domain it is another one, which must be there before the first may go.
+  name = "${var.name}-${substr(sha256(var.load_balancer.domain), 0, 6)}"
 
   managed {
     domains = [var.load_balancer.domain]
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 
   depends_on = [google_project_service.this]
@@ -115,4 +125,36 @@ resource "google_compute_global_forwarding_rule" "mage" {
   target                = google_compute_target_https_proxy.mage[0].id
   ip_address            = google_compute_global_address.mage[0].id
   port_range            = "443"
+}
+
+# Who comes by http is sent to https.
+resource "google_compute_url_map" "redirect" {
+  count = local.load_balancer
+
+  name = "${var.name}-redirect"
+
+  default_url_redirect {
+    https_redirect         = true
+    redirect_response_code = "MOVED_PERMANENTLY_DEFAULT"
+    strip_query            = false
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_compute_target_http_proxy" "redirect" {
+  count = local.load_balancer
+
+  name    = "${var.name}-redirect"
+  url_map = google_compute_url_map.redirect[0].id
+}
+
+resource "google_compute_global_forwarding_rule" "redirect" {
+  count = local.load_balancer
+
+  name                  = "${var.name}-redirect"
+  load_balancing_scheme = "EXTERNAL_MANAGED"
+  target                = google_compute_target_http_proxy.redirect[0].id
+  ip_address            = google_compute_global_address.mage[0].id
+  port_range            = "80"
 }
