@@ -7,14 +7,10 @@ resource "google_service_account" "mage" {
 }
 
 resource "google_project_iam_member" "mage" {
-  for_each = toset(concat(
-    [
-      "roles/bigquery.jobUser", # runs queries and load jobs; which tables they may touch, the data set says
-      "roles/cloudsql.client",
-    ],
-    # Makes, runs and deletes one Cloud Run job per block.
-    local.executor == 1 ? ["roles/run.developer"] : [],
-  ))
+  for_each = toset([
+    "roles/bigquery.jobUser", # runs queries and load jobs; which tables they may touch, the data set says
+    "roles/cloudsql.client",
+  ])
 
   project = var.project_id
   role    = each.value
@@ -36,6 +32,35 @@ resource "google_bigquery_dataset_iam_member" "mage" {
   dataset_id = google_bigquery_dataset.trips.dataset_id
   role       = "roles/bigquery.dataEditor"
   member     = google_service_account.mage.member
+}
+
+# The executor makes, runs and deletes one job per block, and copies the service for it. roles/run.developer could also
+# change and delete every service of the project.
+resource "google_project_iam_custom_role" "executor" {
+  count = local.executor
+
+  # A role that was deleted keeps its name for a while.
+  role_id = "${replace(var.name, "-", "_")}_executor_${random_id.suffix.hex}"
+  title   = "Jobs of ${var.name}"
+  permissions = [
+    "run.executions.get",
+    "run.jobs.create",
+    "run.jobs.delete",
+    "run.jobs.get",
+    "run.jobs.run",
+    "run.operations.get",
+    "run.services.get",
+  ]
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_member" "executor" {
+  count = local.executor
+
+  project = var.project_id
+  role    = google_project_iam_custom_role.executor[0].name
+  member  = google_service_account.mage.member
 }
 
 # The executor's jobs run as Mage too.

@@ -54,12 +54,14 @@ ask "secret" secrets list --filter "$labelled" --format 'value(name)'
 ask "Filestore instance" filestore instances list --filter "$labelled" --format 'value(name)'
 ask "service account" iam service-accounts list --filter "email~^$name-(run|deploy)@" --format 'value(email)'
 ask "workload identity pool" iam workload-identity-pools list --location global \
-  --filter "name~/$name-github- AND state=ACTIVE" --format 'value(name)'
+  --filter "name~/${name:0:18}-github- AND state=ACTIVE" --format 'value(name)'
+ask "role" iam roles list --filter "name~/${name//-/_}_executor_" --format 'value(name)'
 ask "right in the project" projects get-iam-policy "$project" --flatten 'bindings[].members' \
   --filter "bindings.members~:$name-(run|deploy)@" --format 'value(bindings.members,bindings.role)'
 
-for kind in addresses forwarding-rules target-https-proxies ssl-certificates url-maps backend-services; do
-  ask "$kind" compute "$kind" list --global --filter "name=$name" --format 'value(name)'
+named="name~^$name(-redirect|-[0-9a-f]{6})?$"
+for kind in addresses forwarding-rules target-{http,https}-proxies ssl-certificates url-maps backend-services; do
+  ask "$kind" compute "$kind" list --global --filter "$named" --format 'value(name)'
 done
 for kind in network-endpoint-groups security-policies ssl-policies; do
   ask "$kind" compute "$kind" list --filter "name=$name" --format 'value(name)'

@@ -33,9 +33,11 @@ NO_LABELS = {
     "google_compute_region_network_endpoint_group": "network-endpoint-groups",
     "google_compute_security_policy": "security-policies",
     "google_compute_ssl_policy": "ssl-policies",
+    "google_compute_target_http_proxy": "target-http-proxies",
     "google_compute_target_https_proxy": "target-https-proxies",
     "google_compute_url_map": "url-maps",
     "google_iam_workload_identity_pool": "workload-identity-pools",
+    "google_project_iam_custom_role": "iam roles list",
     "google_project_iam_member": "get-iam-policy",
     "google_service_account": "service-accounts",
 }
@@ -115,7 +117,7 @@ def test_a_data_set_that_cannot_be_asked_for_is_no_clean_bill(tmp_path: Path) ->
 def test_every_question_is_about_this_project_and_waits_for_nobody(tmp_path: Path) -> None:
     leftovers(tmp_path, {})
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert len(asked) == 20
+    assert len(asked) == 22
     for question in asked:
         assert "my-project" in question
         assert question.startswith("bq") or question.endswith("--quiet")
@@ -137,8 +139,12 @@ def test_it_asks_for_the_names_that_terraform_gives(configuration: Configuration
     assert accounts == {"${var.name}-run", "${var.name}-deploy"}
     assert "$name-(run|deploy)@" in text
     [pool] = configuration.of("google_iam_workload_identity_pool")
-    assert re.fullmatch(r"\$\{var\.name\}-github-.*", pool.body["workload_identity_pool_id"])
-    assert "/$name-github-" in text
+    assert re.fullmatch(r"\$\{substr\(var\.name, 0, 18\)\}-github-.*", pool.body["workload_identity_pool_id"])
+    assert "/${name:0:18}-github-" in text
+    pattern = re.compile(re.findall(r'named="name~(\S+)"', text)[0].replace("$name", "mage"))
+    for name in ("mage", "mage-redirect", "mage-0a1b2c"):
+        assert pattern.match(name)
+    assert not pattern.match("mage-of-others")
 
 
 def test_without_a_project_it_says_how_to_call_it() -> None:
