@@ -29,3 +29,15 @@ resource "google_project_service" "this" {
 data "google_project" "this" {
   depends_on = [google_project_service.this]
 }
+
+# What has a region waits for this, so that a wrong one leaves nothing half made.
+data "google_cloud_run_locations" "this" {
+  depends_on = [google_project_service.this]
+
+  lifecycle {
+    postcondition {
+      condition     = contains(self.locations, var.region)
+      error_message = "region ${var.region}: Cloud Run is not there. `gcloud run regions list` has the regions."
+    }
+  }
+}

@@ -12,9 +12,11 @@
 #   fhvhv   2025-01    20 M rows    1.5 GB  + 0.5 GB      the largest there is
 # Mage with two months at once stays within 2 GiB: 0.4 idle, some 0.5 a month. So 4 GiB are 2 for Mage and 2 for one
 # month of anything, or some fifteen of yellow. What was staged goes by the pipeline clean_up, or with the instance.
-# More at once: staging = { gib = 6 }, memory_gib = 8, cpu = 2; or a job per month (cloud_run_executor); or Filestore.
+# More at once: staging = { gib = 6 }, memory_gib = 8, cpu = 2; or a job per month (cloud_run_executor); or a disk.
 locals {
-  staging_dir = local.filestore == 1 ? "/mnt/mage/staging" : "/mnt/staging"
+  # Not on Filestore: staging locks files, and Cloud Run mounts a share without locks.
+  staging_dir = "/mnt/staging"
+  staging_gib = coalesce(var.staging.gib, var.staging.disk ? 10 : 2)
 
   # dev.env says what each is for.
   own_env = merge(
@@ -80,6 +82,9 @@ locals {
 
   # Nobody but Mage itself asks who comes.
   open = contains(["public", "load_balancer"], var.access)
+  # No login is asked for here. Where everybody reaches the server, a path is asked for that only an image with this
+  # project's patches has: of bare Mage, anybody would be the owner.
+  probed = local.open ? "/front-door" : "/api/status"
 
   public_url = local.load_balancer == 1 ? "https://${var.load_balancer.domain}" : (
     # With `iam`, people come by the proxy of gcloud, on their own machine.
@@ -92,7 +97,7 @@ locals {
 resource "google_cloud_run_v2_service" "mage" {
   name                = var.name
   location            = var.region
-  deletion_protection = var.deletion_protection
+  deletion_protection = false # it holds nothing, and a first start that failed must be replaced by the next apply
   launch_stage        = var.staging.disk ? "BETA" : null
 
   # Reachable from everywhere, and IAM asks who comes. Behind a load balancer only that one gets through.
@@ -101,10 +106,11 @@ resource "google_cloud_run_v2_service" "mage" {
   iap_enabled          = var.access == "iap"
   invoker_iam_disabled = local.open
 
-  # Mage's scheduler lives in the server, and without Redis its locks are no locks: exactly one.
+  # Mage's scheduler lives in the server, and without Redis its locks are no locks: exactly one. A most and a least of
+  # one would be exceeded now and then, and those of a revision would outlive it.
   scaling {
-    min_instance_count = 1
-    max_instance_count = 1
+    scaling_mode          = "MANUAL"
+    manual_instance_count = 1
   }
 
   template {
@@ -115,26 +121,11 @@ resource "google_cloud_run_v2_service" "mage" {
     # A browser tab holds two, and a full instance would turn the next person away.
     max_instance_request_concurrency = 250
 
-    scaling {
-      min_instance_count = 1
-      max_instance_count = 1
-    }
-
     volumes {
-      name = "cloudsql"
-      cloud_sql_instance {
-        instances = [google_sql_database_instance.postgres.connection_name]
-      }
-    }
-
-    dynamic "volumes" {
-      for_each = local.filestore == 1 ? [] : [var.staging]
-      content {
-        name = "staging"
-        empty_dir {
-          medium     = volumes.value.disk ? "DISK" : "MEMORY"
-          size_limit = "${volumes.value.gib}Gi"
-        }
+      name = "staging"
+      empty_dir {
+        medium     = var.staging.disk ? "DISK" : "MEMORY"
+        size_limit = "${local.staging_gib}Gi"
       }
     }
 
@@ -146,6 +137,14 @@ resource "google_cloud_run_v2_service" "mage" {
           server = volumes.value.networks[0].ip_addresses[0]
           path   = "/${volumes.value.file_shares[0].name}"
         }
+      }
+    }
+
+    # The last, here and among the mounts: so Google lists them, and any other order is a change in every plan.
+    volumes {
+      name = "cloudsql"
+      cloud_sql_instance {
+        instances = [google_sql_database_instance.postgres.connection_name]
       }
     }
 
@@ -177,16 +176,25 @@ resource "google_cloud_run_v2_service" "mage" {
         }
       }
 
-      # No login is asked for here. The first start makes Mage's tables; a start that is refused never
-      # answers, and the deploy fails with its log. Where everybody reaches the server, a path is asked for that only an
-      # image with this project's patches has: of bare Mage, anybody would be the owner. No readiness probe: the executor
-      # copies this container for its jobs, which may not have one.
+      # The first start makes Mage's tables; a start that is refused never answers, and the deploy fails with its log.
       startup_probe {
         period_seconds    = 10
         timeout_seconds   = 5
         failure_threshold = 24
         http_get {
-          path = local.open ? "/front-door" : "/api/status"
+          path = local.probed
+          port = 6789
+        }
+      }
+
+      # A server that has not answered for five minutes starts anew. No readiness probe: the executor copies this
+      # container for its jobs, which may not have one; these two it leaves out.
+      liveness_probe {
+        period_seconds    = 60
+        timeout_seconds   = 30
+        failure_threshold = 5
+        http_get {
+          path = local.probed
           port = 6789
         }
       }
@@ -213,16 +221,8 @@ resource "google_cloud_run_v2_service" "mage" {
       }
 
       volume_mounts {
-        name       = "cloudsql"
-        mount_path = "/cloudsql"
-      }
-
-      dynamic "volume_mounts" {
-        for_each = local.filestore == 1 ? [] : [local.staging_dir]
-        content {
-          name       = "staging"
-          mount_path = volume_mounts.value
-        }
+        name       = "staging"
+        mount_path = local.staging_dir
       }
 
       dynamic "volume_mounts" {
@@ -231,6 +231,11 @@ resource "google_cloud_run_v2_service" "mage" {
           name       = "filestore"
           mount_path = "/mnt/mage"
         }
+      }
+
+      volume_mounts {
+        name       = "cloudsql"
+        mount_path = "/cloudsql"
       }
     }
   }
@@ -241,7 +246,13 @@ resource "google_cloud_run_v2_service" "mage" {
       client_version,
       # The first image is Terraform's. The next ones come from deploy.yml, and an apply must not take them back.
       template[0].containers[0].image,
+      # What `gcloud run services update` leaves behind; to take it away would be another revision.
+      template[0].annotations,
+      template[0].labels,
+      template[0].revision,
     ]
+    # Only a new service is given another launch stage.
+    replace_triggered_by = [terraform_data.staging_disk]
 
     precondition {
       condition     = var.image != null
@@ -266,26 +277,49 @@ resource "google_cloud_run_v2_service" "mage" {
     }
   }
 
-  # The grants, that the first start finds them; the registry, that a refused destroy does not take the images.
+  # The grants, that every start finds them; the registry, that a refused destroy does not take the images.
   depends_on = [
     google_artifact_registry_repository.images,
+    google_project_service.this,
+    terraform_data.filestore_opened,
+    time_sleep.grants,
+  ]
+}
+
+resource "terraform_data" "staging_disk" {
+  input = var.staging.disk
+}
+
+# A right is there a while after it was given, and a revision whose secret may not be read yet fails. While a first apply
+# makes the database, this costs nothing.
+resource "time_sleep" "grants" {
+  create_duration = "60s"
+  triggers        = { secrets = join(" ", sort(concat(values(local.own_secrets)[*].id, values(local.given_secrets)))) }
+
+  depends_on = [
     google_bigquery_dataset_iam_member.mage,
     google_project_iam_member.mage,
-    google_project_service.this,
     google_secret_manager_secret_iam_member.given,
     google_secret_manager_secret_iam_member.own,
     google_storage_bucket_iam_member.mage,
   ]
 }
 
-# With access "iam": who may come, beside the project's owners.
-resource "google_cloud_run_v2_service_iam_member" "invoker" {
-  for_each = var.access == "iam" ? toset(var.members) : []
+# With access "iam": who may come, beside the project's owners. gcloud's proxy looks the service up before it calls it.
+resource "google_cloud_run_v2_service_iam_member" "member" {
+  for_each = {
+    for grant in setproduct(var.access == "iam" ? var.members : [], ["roles/run.invoker", "roles/run.viewer"]) :
+    join(" ", grant) => grant
+  }
 
   name     = google_cloud_run_v2_service.mage.name
   location = google_cloud_run_v2_service.mage.location
-  role     = "roles/run.invoker"
-  member   = each.value
+  role     = each.value[1]
+  member   = each.value[0]
+
+  lifecycle {
+    replace_triggered_by = [google_cloud_run_v2_service.mage.uid] # a new service has no grants
+  }
 }
 
 check "image" {

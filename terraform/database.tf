@@ -44,10 +44,10 @@ resource "google_sql_database_instance" "postgres" {
       }
     }
 
-    # db-f1-micro has 25; Mage opens some ten, and every run a few more.
+    # db-f1-micro has 25.
     database_flags {
       name  = "max_connections"
-      value = "50"
+      value = tostring(max(50, local.connections))
     }
 
     # What one wants to know afterwards: who came and went, what waited, what failed, what changed a table.
@@ -77,7 +77,7 @@ resource "google_sql_database_instance" "postgres" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [data.google_cloud_run_locations.this]
 }
 
 # ABANDON, here and for the user: both go with the instance. To drop them one by one fails, for Mage is connected to
@@ -104,6 +104,8 @@ locals {
     # Of its own, so that Mage's tables and the trips never meet.
     metadata = "mage_metadata"
   }
+  # Mage some ten, a month two, three reserved by Postgres, and a person or two.
+  connections = 20 + 2 * var.months_at_once
   # Cloud Run puts the instance's socket here; libpq takes a host with a slash for the socket's folder.
   database_socket = "/cloudsql/${google_sql_database_instance.postgres.connection_name}"
 }

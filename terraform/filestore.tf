@@ -18,5 +18,29 @@ resource "google_filestore_instance" "this" {
     modes   = ["MODE_IPV4"]
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [data.google_cloud_run_locations.this]
+}
+
+# A new share is root's, and Mage is not root: a job of one second opens it, before the service's first start.
+resource "terraform_data" "filestore_opened" {
+  count = local.filestore
+
+  triggers_replace = google_filestore_instance.this[0].id
+
+  provisioner "local-exec" {
+    interpreter = ["bash", "-c"]
+    environment = {
+      NAME   = "${var.name}-filestore"
+      WHERE  = "--project ${var.project_id} --region ${var.region} --quiet"
+      DISK   = "name=disk,type=nfs,location=${google_filestore_instance.this[0].networks[0].ip_addresses[0]}:/mage"
+      SUBNET = "--network ${var.filestore.network} --subnet ${var.filestore.subnetwork} --vpc-egress private-ranges-only"
+    }
+    command = <<-EOT
+      set -eu
+      gcloud run jobs deploy "$NAME" $WHERE $SUBNET --image mirror.gcr.io/library/busybox:1.37 \
+        --add-volume "$DISK" --add-volume-mount volume=disk,mount-path=/disk \
+        --command chmod --args 0777,/disk --execute-now --wait
+      gcloud run jobs delete "$NAME" $WHERE
+    EOT
+  }
 }

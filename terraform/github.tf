@@ -3,7 +3,7 @@ resource "google_iam_workload_identity_pool" "github" {
   count = local.github
 
   # A pool that was destroyed keeps its name for 30 days.
-  workload_identity_pool_id = "${var.name}-github-${random_id.suffix.hex}"
+  workload_identity_pool_id = "${substr(var.name, 0, 18)}-github-${random_id.suffix.hex}" # 32 characters at most
 
   depends_on = [google_project_service.this]
 }
@@ -15,7 +15,11 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   workload_identity_pool_provider_id = "github"
 
   #checkov:skip=CKV_GCP_125:wants assertion.sub, whose form a repository can change; repository and ref cannot be
-  attribute_condition = "assertion.repository == '${var.github.repository}' && assertion.ref == 'refs/heads/${var.github.branch}'"
+  attribute_condition = join(" && ", concat(
+    ["assertion.repository == '${var.github.repository}'", "assertion.ref == 'refs/heads/${var.github.branch}'"],
+    # A name can be taken by somebody else after a rename; a number cannot.
+    var.github.repository_id == null ? [] : ["assertion.repository_id == '${var.github.repository_id}'"],
+  ))
   attribute_mapping = {
     "google.subject"       = "assertion.sub"
     "attribute.repository" = "assertion.repository"
@@ -60,6 +64,10 @@ resource "google_cloud_run_v2_service_iam_member" "deployer" {
   location = google_cloud_run_v2_service.mage.location
   role     = "roles/run.developer"
   member   = google_service_account.deployer[0].member
+
+  lifecycle {
+    replace_triggered_by = [google_cloud_run_v2_service.mage.uid] # a new service has no grants
+  }
 }
 
 resource "google_service_account_iam_member" "deployer_acts_as_mage" {

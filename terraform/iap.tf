@@ -6,6 +6,10 @@ resource "google_cloud_run_v2_service_iam_member" "iap" {
   location = google_cloud_run_v2_service.mage.location
   role     = "roles/run.invoker"
   member   = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-iap.iam.gserviceaccount.com"
+
+  lifecycle {
+    replace_triggered_by = [google_cloud_run_v2_service.mage.uid] # a new service has no grants
+  }
 }
 
 resource "google_iap_web_cloud_run_service_iam_member" "member" {
@@ -15,4 +19,8 @@ resource "google_iap_web_cloud_run_service_iam_member" "member" {
   location               = google_cloud_run_v2_service.mage.location
   role                   = "roles/iap.httpsResourceAccessor"
   member                 = each.value
+
+  lifecycle {
+    replace_triggered_by = [google_cloud_run_v2_service.mage.uid] # a new service has no grants
+  }
 }

@@ -3,6 +3,16 @@ output "url" {
   value       = local.load_balancer == 1 ? local.public_url : google_cloud_run_v2_service.mage.uri
 }
 
+# Not a check, which would warn at the first plan that it knows nothing yet.
+output "newest_revision" {
+  description = "Whether the newest revision serves, and what to do when it does not."
+  value = google_cloud_run_v2_service.mage.latest_ready_revision == google_cloud_run_v2_service.mage.latest_created_revision ? "serves" : join(" ", [
+    "did not start, and the one before it serves. Read its log, correct the cause, and have it started again, which an",
+    "apply without changes does not do:",
+    "gcloud run services update ${var.name} --region ${var.region} --update-labels restarted=$(date +%s)",
+  ])
+}
+
 output "open_command" {
   description = "With access iam: brings Mage to http://localhost:6789."
   value       = var.access == "iam" ? "gcloud run services proxy ${var.name} --project ${var.project_id} --region ${var.region} --port 6789" : null
@@ -11,6 +21,22 @@ output "open_command" {
 output "password_command" {
   description = "Prints the password that the owner first signs in with."
   value       = "gcloud secrets versions access latest --project ${var.project_id} --secret ${google_secret_manager_secret.own["DEFAULT_OWNER_PASSWORD"].secret_id}"
+}
+
+# Not a variable: Terraform cannot read the database's user while the database is stopped, so that no plan would work.
+output "pause_command" {
+  description = "Ends the instance and stops the database. What is stored stays."
+  value       = "${local.scale} 0 && ${local.activate} NEVER"
+}
+
+output "resume_command" {
+  description = "Starts the database and the instance again."
+  value       = "${local.activate} ALWAYS && ${local.scale} 1"
+}
+
+locals {
+  scale    = "gcloud beta run services update ${var.name} --project ${var.project_id} --region ${var.region} --scaling"
+  activate = "gcloud sql instances patch ${google_sql_database_instance.postgres.name} --project ${var.project_id} --activation-policy"
 }
 
 output "image_repository" {

@@ -72,7 +72,7 @@ resource "google_storage_bucket" "lake" {
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [data.google_cloud_run_locations.this]
 }
 
 locals {
@@ -89,22 +89,23 @@ resource "google_artifact_registry_repository" "images" {
 
   #checkov:skip=CKV_GCP_84:Google's own key encrypts it; a key of one's own costs, and lost, loses everything
 
+  # An image may be three versions: an index, its manifest, and where it was built.
   cleanup_policies {
     id     = "keep-the-last-five"
     action = "KEEP"
     most_recent_versions {
-      keep_count = 5
+      keep_count = 15
     }
   }
 
   cleanup_policies {
-    id     = "delete-after-30-days"
+    id     = "delete-after-7-days"
     action = "DELETE"
     condition {
       tag_state  = "ANY"
-      older_than = "2592000s"
+      older_than = "604800s"
     }
   }
 
-  depends_on = [google_project_service.this]
+  depends_on = [data.google_cloud_run_locations.this]
 }

@@ -3,6 +3,11 @@
 variable "project_id" {
   description = "An existing Google Cloud project with billing."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id ${var.project_id}: the project's ID, 6 to 30 lower-case letters, digits and dashes. `gcloud projects list` has it."
+  }
 }
 
 variable "owner_email" {
@@ -37,6 +42,11 @@ variable "region" {
   description = "Where everything runs."
   type        = string
   default     = "us-central1"
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region ${var.region}: a region such as europe-west1, not a zone and not EU. `gcloud run regions list` has them."
+  }
 }
 
 variable "data_location" {
@@ -60,6 +70,11 @@ variable "labels" {
   description = "Labels of everything, beside app and managed-by."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
+    error_message = "labels: lower-case letters, digits, - and _, 63 at most."
+  }
 }
 
 variable "dataset" {
@@ -96,16 +111,21 @@ variable "memory_gib" {
 }
 
 variable "staging" {
-  description = "The volume for trip files on their way: its size, and whether it is a disk (a preview of Google's) in the place of memory."
+  description = "The volume for trip files on their way: its size, and whether it is a disk (a preview of Google's) in the place of memory. Not given: 2 GiB of memory, 10 of a disk."
   type = object({
-    gib  = optional(number, 2)
+    gib  = optional(number)
     disk = optional(bool, false)
   })
   default = {}
 
   validation {
-    condition     = var.filestore != null || var.staging.disk || var.staging.gib + 2 <= var.memory_gib
-    error_message = "staging.gib ${var.staging.gib} of memory_gib ${var.memory_gib}: Mage and a run need 2 GiB themselves."
+    condition     = var.staging.disk || coalesce(var.staging.gib, var.staging.disk ? 10 : 2) + 2 <= var.memory_gib
+    error_message = "staging.gib ${coalesce(var.staging.gib, var.staging.disk ? 10 : 2)} of memory_gib ${var.memory_gib}: Mage and a run need 2 GiB themselves."
+  }
+
+  validation {
+    condition     = !var.staging.disk || coalesce(var.staging.gib, var.staging.disk ? 10 : 2) >= 10
+    error_message = "staging.gib ${coalesce(var.staging.gib, var.staging.disk ? 10 : 2)}: a disk has at least 10."
   }
 }
 
@@ -120,8 +140,13 @@ variable "months_at_once" {
   }
 
   validation {
-    condition     = var.cloud_run_executor || var.memory_gib >= 1 + 0.5 * var.months_at_once + (var.staging.disk || var.filestore != null ? 0 : var.staging.gib)
+    condition     = var.cloud_run_executor || var.memory_gib >= 1 + 0.5 * var.months_at_once + (var.staging.disk ? 0 : coalesce(var.staging.gib, var.staging.disk ? 10 : 2))
     error_message = "months_at_once ${var.months_at_once}: 0.5 GiB each, 1 for Mage and the staged files are more than memory_gib ${var.memory_gib}."
+  }
+
+  validation {
+    condition     = 20 + 2 * var.months_at_once <= 50 || !contains(["db-f1-micro", "db-g1-small"], var.database.tier)
+    error_message = "months_at_once ${var.months_at_once}: two connections each are more than ${var.database.tier} holds. At most 15, or a larger database.tier."
   }
 }
 
@@ -135,7 +160,7 @@ variable "database" {
 }
 
 variable "deletion_protection" {
-  description = "While true, the service, the database, and a bucket or data set that holds something cannot be destroyed."
+  description = "While true, the database, Filestore, and a bucket or data set that holds something cannot be destroyed. The service holds nothing."
   type        = bool
   default     = true
 }
@@ -251,7 +276,7 @@ variable "jwt_version" {
 # --- What is only there when it is asked for ---------------------------------------------------------------------------
 
 variable "filestore" {
-  description = "A disk of Google's, 1 TB at least and some 160 to 200 USD a month, for what Mage keeps and for trip files on their way."
+  description = "A disk of Google's, 1 TB at least and some 160 to 200 USD a month, for what Mage keeps in its folder."
   type = object({
     zone        = string
     tier        = optional(string, "BASIC_HDD")
@@ -269,16 +294,17 @@ variable "cloud_run_executor" {
 }
 
 variable "github" {
-  description = "The repository and branch whose workflow deploy.yml may push images and deploy them, without a key."
+  description = "The repository and branch whose workflow deploy.yml may push images and deploy them, without a key. With repository_id, its number, nobody else who takes the name later may."
   type = object({
-    repository = string
-    branch     = optional(string, "main")
+    repository    = string
+    repository_id = optional(string)
+    branch        = optional(string, "main")
   })
   default = null
 
   validation {
-    condition     = var.github == null || can(regex("^[\\w.-]+/[\\w.-]+$", var.github.repository)) && can(regex("^[\\w./-]+$", var.github.branch))
-    error_message = "github: repository is OWNER/NAME, branch is its name."
+    condition     = var.github == null || can(regex("^[\\w.-]+/[\\w.-]+$", var.github.repository)) && can(regex("^[\\w./-]+$", var.github.branch)) && can(regex("^[0-9]+$", coalesce(var.github.repository_id, "0")))
+    error_message = "github: repository is OWNER/NAME, branch is its name, repository_id what `gh api repos/OWNER/NAME --jq .id` prints."
   }
 }
 

@@ -5,11 +5,15 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 7.21, < 9.0" # 7.21 is the first with iap_enabled
+      version = ">= 7.24, < 9.0" # 7.24 is the first with a disk for staged files
     }
     random = {
       source  = "hashicorp/random"
       version = ">= 3.7, < 4.0" # 3.7 is the first with an ephemeral password
+    }
+    time = {
+      source  = "hashicorp/time"
+      version = ">= 0.12, < 1.0"
     }
   }
 }

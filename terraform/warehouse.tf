@@ -6,5 +6,5 @@ resource "google_bigquery_dataset" "trips" {
 
   #checkov:skip=CKV_GCP_81:Google's own key encrypts it; a key of one's own costs, and lost, loses everything
 
-  depends_on = [google_project_service.this]
+  depends_on = [data.google_cloud_run_locations.this]
 }

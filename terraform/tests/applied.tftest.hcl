@@ -1,8 +1,14 @@
 # What is only known after an apply: the project's number is read once its APIs are on. Here all of it is made up.
 
 mock_provider "google" {
+  mock_data "google_cloud_run_locations" {
+    defaults = { locations = ["us-central1"] }
+  }
   mock_data "google_project" {
     defaults = { number = "123456789" }
+  }
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = { latest_created_revision = "mage-00001", latest_ready_revision = "mage-00001" }
   }
   mock_resource "google_service_account" {
     defaults = {
@@ -12,6 +18,7 @@ mock_provider "google" {
     }
   }
 }
+mock_provider "time" {}
 
 variables {
   project_id          = "my-project"
@@ -33,7 +40,7 @@ run "googles_sign_in_page" {
     error_message = "Only the sign-in page itself may call the service."
   }
   assert {
-    condition     = length(google_iap_web_cloud_run_service_iam_member.member) == 1 && length(google_cloud_run_v2_service_iam_member.invoker) == 0
+    condition     = length(google_iap_web_cloud_run_service_iam_member.member) == 1 && length(google_cloud_run_v2_service_iam_member.member) == 0
     error_message = "And the members, the sign-in page."
   }
   assert {
@@ -50,7 +57,7 @@ run "public" {
     access = "public"
   }
   assert {
-    condition     = google_cloud_run_v2_service.mage.invoker_iam_disabled && length(google_cloud_run_v2_service_iam_member.invoker) == 0
+    condition     = google_cloud_run_v2_service.mage.invoker_iam_disabled && length(google_cloud_run_v2_service_iam_member.member) == 0
     error_message = "Mage's own sign-in is all there is, without a grant to allUsers, which many organisations forbid."
   }
   assert {

@@ -1,7 +1,12 @@
 # What a plan makes when only what must be given is given: it fits the free trial, and nobody gets in unasked.
 # No cloud is asked: `terraform init -backend=false && terraform test`.
 
-mock_provider "google" {}
+mock_provider "google" {
+  mock_data "google_cloud_run_locations" {
+    defaults = { locations = ["europe-west1", "us-central1"] }
+  }
+}
+mock_provider "time" {}
 
 variables {
   project_id  = "my-project"
@@ -42,7 +47,7 @@ run "the_service_is_reachable_and_asks_who_comes" {
     error_message = "Ingress from everywhere, with IAM in front."
   }
   assert {
-    condition     = length(google_cloud_run_v2_service_iam_member.invoker) == 0
+    condition     = length(google_cloud_run_v2_service_iam_member.member) == 0
     error_message = "Nobody but the project's owners."
   }
 }
@@ -51,9 +56,7 @@ run "exactly_one_instance_is_always_there" {
   command = plan
 
   assert {
-    condition = alltrue([for scaling in [google_cloud_run_v2_service.mage.scaling[0], google_cloud_run_v2_service.mage.template[0].scaling[0]] :
-      scaling.min_instance_count == 1 && scaling.max_instance_count == 1
-    ])
+    condition     = google_cloud_run_v2_service.mage.scaling[0].scaling_mode == "MANUAL" && google_cloud_run_v2_service.mage.scaling[0].manual_instance_count == 1
     error_message = "The scheduler lives in the server, and its locks are none."
   }
   assert {
@@ -120,6 +123,19 @@ run "bucket_and_data_set_are_in_one_place" {
   }
 }
 
+run "data_are_protected_and_the_service_is_not" {
+  command = plan
+
+  assert {
+    condition     = google_sql_database_instance.postgres.deletion_protection && google_sql_database_instance.postgres.settings[0].deletion_protection_enabled && !google_storage_bucket.lake.force_destroy && !google_bigquery_dataset.trips.delete_contents_on_destroy
+    error_message = "Nothing that holds data can go."
+  }
+  assert {
+    condition     = !google_cloud_run_v2_service.mage.deletion_protection
+    error_message = "A first start that failed is replaced by the next apply."
+  }
+}
+
 run "data_are_protected_until_they_are_not" {
   command = plan
 
@@ -131,7 +147,7 @@ run "data_are_protected_until_they_are_not" {
     error_message = "A destroy takes what is in them."
   }
   assert {
-    condition     = !google_cloud_run_v2_service.mage.deletion_protection && !google_sql_database_instance.postgres.deletion_protection && !google_sql_database_instance.postgres.settings[0].deletion_protection_enabled
-    error_message = "And the service and the database."
+    condition     = !google_sql_database_instance.postgres.deletion_protection && !google_sql_database_instance.postgres.settings[0].deletion_protection_enabled
+    error_message = "And the database."
   }
 }

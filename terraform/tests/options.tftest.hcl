@@ -1,6 +1,14 @@
 # What is only there when it is asked for.
 
-mock_provider "google" {}
+mock_provider "google" {
+  mock_data "google_cloud_run_locations" {
+    defaults = { locations = ["europe-west1", "us-central1"] }
+  }
+  mock_data "google_secret_manager_secret_version" {
+    defaults = { enabled = true }
+  }
+}
+mock_provider "time" {}
 
 variables {
   project_id  = "my-project"
@@ -15,8 +23,8 @@ run "members_come_by_the_proxy" {
     members = ["user:colleague@example.org"]
   }
   assert {
-    condition     = [for grant in google_cloud_run_v2_service_iam_member.invoker : "${grant.role} ${grant.member}"] == ["roles/run.invoker user:colleague@example.org"]
-    error_message = "One grant, on this service."
+    condition     = toset([for grant in google_cloud_run_v2_service_iam_member.member : "${grant.role} ${grant.member}"]) == toset(["roles/run.invoker user:colleague@example.org", "roles/run.viewer user:colleague@example.org"])
+    error_message = "gcloud's proxy looks the service up, and calls it. Both on this service."
   }
 }
 
@@ -144,12 +152,12 @@ run "filestore" {
     error_message = "The least there is."
   }
   assert {
-    condition     = !contains([for volume in google_cloud_run_v2_service.mage.template[0].volumes : volume.name], "staging")
-    error_message = "Staged files are on it, not in memory."
+    condition     = [for volume in google_cloud_run_v2_service.mage.template[0].volumes : volume.name] == ["staging", "filestore", "cloudsql"]
+    error_message = "Staged files are not on it: it has no locks."
   }
   assert {
-    condition     = one([for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.value if env.name == "STAGING_DIR"]) == "/mnt/mage/staging"
-    error_message = "And Mage is told so."
+    condition     = one([for env in google_cloud_run_v2_service.mage.template[0].containers[0].env : env.value if env.name == "MAGE_DATA_DIR"]) == "/mnt/mage/data"
+    error_message = "What Mage keeps is."
   }
 }
 
@@ -160,8 +168,8 @@ run "the_executor" {
     cloud_run_executor = true
   }
   assert {
-    condition     = toset([for grant in google_project_iam_member.mage : grant.role]) == toset(["roles/bigquery.jobUser", "roles/cloudsql.client", "roles/run.developer"])
-    error_message = "It makes and runs jobs."
+    condition     = toset([for right in google_project_iam_custom_role.executor[0].permissions : right if !startswith(right, "run.jobs.")]) == toset(["run.executions.get", "run.operations.get", "run.services.get"])
+    error_message = "It makes and runs jobs, and changes no service."
   }
   assert {
     condition     = length(google_service_account_iam_member.executor_acts_as_mage) == 1
@@ -189,6 +197,32 @@ run "github_deploys" {
       "roles/artifactregistry.writer", "roles/run.developer", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityUser",
     ])
     error_message = "Each on the one thing it is for."
+  }
+}
+
+run "github_deploys_for_one_number" {
+  command = plan
+
+  variables {
+    github = { repository = "me/my-trips", repository_id = "123456" }
+  }
+  assert {
+    condition     = endswith(google_iam_workload_identity_pool_provider.github[0].attribute_condition, " && assertion.repository_id == '123456'")
+    error_message = "Who takes the name later has another number."
+  }
+}
+
+run "many_months_at_once" {
+  command = plan
+
+  variables {
+    cloud_run_executor = true
+    months_at_once     = 20
+    database           = { tier = "db-custom-1-3840" }
+  }
+  assert {
+    condition     = one([for flag in google_sql_database_instance.postgres.settings[0].database_flags : flag.value if flag.name == "max_connections"]) == "60"
+    error_message = "Two connections each."
   }
 }
 

@@ -1,6 +1,11 @@
 # What a plan refuses, before anything is made.
 
-mock_provider "google" {}
+mock_provider "google" {
+  mock_data "google_cloud_run_locations" {
+    defaults = { locations = ["europe-west1", "us-central1"] }
+  }
+}
+mock_provider "time" {}
 
 variables {
   project_id  = "my-project"
@@ -142,6 +147,55 @@ run "staged_files_that_leave_mage_no_memory" {
   expect_failures = [var.staging]
   variables {
     staging = { gib = 3 }
+  }
+}
+
+run "a_disk_that_is_too_small" {
+  command         = plan
+  expect_failures = [var.staging]
+  variables {
+    staging = { gib = 4, disk = true }
+  }
+}
+
+run "more_connections_than_a_small_database_holds" {
+  command         = plan
+  expect_failures = [var.months_at_once]
+  variables {
+    cloud_run_executor = true
+    months_at_once     = 16
+  }
+}
+
+run "a_zone_for_a_region" {
+  command         = plan
+  expect_failures = [var.region]
+  variables {
+    region = "us-central1-a"
+  }
+}
+
+run "a_name_that_google_does_not_take" {
+  command         = plan
+  expect_failures = [var.name]
+  variables {
+    name = "a-name-of-21-letters-x"
+  }
+}
+
+run "a_projects_title_for_its_id" {
+  command         = plan
+  expect_failures = [var.project_id]
+  variables {
+    project_id = "My first project"
+  }
+}
+
+run "a_label_that_google_does_not_take" {
+  command         = plan
+  expect_failures = [var.labels]
+  variables {
+    labels = { Team = "Data" }
   }
 }
 

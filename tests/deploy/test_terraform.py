@@ -127,8 +127,9 @@ def test_versions_are_held_to_a_range(configuration: Configuration) -> None:
     [settings] = configuration.files["versions.tf"]["terraform"]
     providers = settings["required_providers"][0]
     assert settings["required_version"] == ">= 1.11"
-    assert providers["google"]["version"] == ">= 7.21, < 9.0"
+    assert providers["google"]["version"] == ">= 7.24, < 9.0"
     assert providers["random"]["version"] == ">= 3.7, < 4.0"
+    assert providers["time"]["version"] == ">= 0.12, < 1.0"
 
 
 def test_the_container_gets_no_variable_that_nobody_reads(configuration: Configuration) -> None:

@@ -278,8 +278,8 @@ def test_the_service_is_as_mage_needs_it(workspace: Workspace, fake_cloud: FakeC
     found = service(fake_cloud)
     [template] = found["template"]
     [container] = template["containers"]
-    for scaling in (found["scaling"][0], template["scaling"][0]):
-        assert (scaling["min_instance_count"], scaling["max_instance_count"]) == (1, 1)
+    assert (found["scaling"][0]["scaling_mode"], found["scaling"][0]["manual_instance_count"]) == ("MANUAL", 1)
+    assert template["scaling"] == [], "a revision that has its own outlives it"
     assert container["image"] == IMAGE
     assert container["resources"][0]["cpu_idle"] is False
     assert container["resources"][0]["limits"] == {"cpu": "1", "memory": "4Gi"}
@@ -288,10 +288,15 @@ def test_the_service_is_as_mage_needs_it(workspace: Workspace, fake_cloud: FakeC
     assert (probe["http_get"][0]["path"], probe["http_get"][0]["port"]) == ("/api/status", 6789)
     assert probe["period_seconds"] * probe["failure_threshold"] == 240
     assert container["ports"][0]["container_port"] == 6789
+    [probe] = container["liveness_probe"]
+    assert (probe["http_get"][0]["path"], probe["http_get"][0]["port"]) == ("/api/status", 6789)
+    assert probe["period_seconds"] * probe["failure_threshold"] == 300
     assert not container["readiness_probe"], "the Cloud Run executor copies the container, and a job may have none"
-    assert template["volumes"][1]["empty_dir"] == [{"medium": "MEMORY", "size_limit": "2Gi"}]
+    assert [volume["name"] for volume in template["volumes"]] == ["staging", "cloudsql"]
+    assert [mount["name"] for mount in container["volume_mounts"]] == ["staging", "cloudsql"]
+    assert template["volumes"][0]["empty_dir"] == [{"medium": "MEMORY", "size_limit": "2Gi"}]
     variables = environment(fake_cloud)
     assert variables["ENV"] == "production"
     assert re.fullmatch(r"/cloudsql/my-project:us-central1:mage-[0-9a-f]{6}", variables["POSTGRES_HOST"])
     assert variables["REMOTE_VARIABLES_DIR"] == f"gs://{variables['GCS_BUCKET']}/mage/variables"
-    assert variables["STAGING_DIR"] == container["volume_mounts"][1]["mount_path"] == "/mnt/staging"
+    assert variables["STAGING_DIR"] == container["volume_mounts"][0]["mount_path"] == "/mnt/staging"
