@@ -12,18 +12,18 @@ that command in a container of its own, which gets the project itself: the jobs 
 import hashlib
 import os
 import re
-import shutil
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
+from nyc_taxi.settings import SECRET_NAME
 
-from ops.container import google
+from ops.container import database, google
+from ops.container.folders import choose_staging, writable_project
 from ops.container.git_remote import Remote, remote_of
 from ops.container.git_sync import Checkout
+from ops.container.say import say
 from ops.cpu import refuse_old_cpu
 from ops.errors import LocalStackError, StartRefused
 from ops.mage import triggers_on
@@ -32,11 +32,10 @@ from ops.mage.git_filter import install_git_filter
 from ops.mage.owner import EMAIL, Owner, kept_secret, renew_password
 from ops.mage.production import LOCKED, is_on_cloud_run, is_production, refusals
 from ops.mage.rendering import unreadable
-from ops.mage.server import QUIET, metadata_url
+from ops.mage.server import QUIET
 from ops.paths import MAGE, PROJECT, ROOT, local_dir
 
 PORT = "6789"
-DATABASE_SECONDS = 60
 ALWAYS = {
     **QUIET,
     "DISABLE_AUTO_BROWSER_OPEN": "1",
@@ -74,7 +73,7 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     """
     refuse_old_cpu()
     # Compose hands over every line of .env; an empty one means that nothing is set.
-    env = {name: value for name, value in given.items() if value}
+    env = {name: _on_one_line(name, value) for name, value in given.items() if value}
     if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:
         env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
     if found := refusals(env):
@@ -84,19 +83,20 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
     home = data / "home"  # whoever we are, this is ours to write
     home.mkdir(parents=True, exist_ok=True)
-    env |= {"HOME": str(home), "STAGING_DIR": env.get("STAGING_DIR") or str(data / "staging")}
+    env["HOME"] = str(home)
+    choose_staging(env, data)
     env = {**ALWAYS, **(LOCKED if production else {}), "REPORTS_DIR": str(data / "reports"), **env}
     if not production:
         _own_secrets(env)
     remote = remote_of(env)
     project = _from_git(remote, env, home, serves=serves, alone=job) if remote else _from_image(env)
-    project = _writable(project, data, anew=serves)
+    project = writable_project(project, data, anew=serves)
     # Before the library that came with the image: the project's own is the one its blocks were written for.
     env["PYTHONPATH"] = os.pathsep.join([str(project / "utils"), *_split(env.get("PYTHONPATH"))])
     google.choose(env, data)
     if found := unreadable(project, env):  # Mage would go on without the project's settings
         raise StartRefused("\n".join(found))
-    env["MAGE_DATABASE_CONNECTION_URL"] = _database(env)
+    env["MAGE_DATABASE_CONNECTION_URL"] = database.metadata(env, ask=serves or job)
     if serves:
         return Start(_server(env, project), project, env)
     del env[owner_password.NAME]  # nothing but a server's first start has need of it
@@ -105,18 +105,22 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
 
 def _server(env: Mapping[str, str], project: Path) -> list[str]:
     """The command of Mage's server, once its database agrees with the environment and the project."""
-    database = env["MAGE_DATABASE_CONNECTION_URL"]
+    metadata = env["MAGE_DATABASE_CONNECTION_URL"]
     owner = Owner(env["DEFAULT_OWNER_EMAIL"], env["DEFAULT_OWNER_PASSWORD"], env["JWT_SECRET"])
     if not is_production(env):  # there people change it in the web UI, and the next start must not take that back
-        renew_password(database, owner)
-    for line in triggers_on.lost(database, project):
+        renew_password(metadata, owner)
+    for line in triggers_on.lost(metadata, project):
         say(f"WARNING {line}")
     return [*MAGE, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
 
 
-def say(line: str) -> None:
-    """One line of the container's log."""
-    print(line, flush=True)
+def _on_one_line(name: str, value: str) -> str:
+    """A secret without the line break that `echo` put at its end, with which nobody would be let in."""
+    bare = value.rstrip("\r\n")
+    if bare == value or not SECRET_NAME.search(name):
+        return value
+    say(f"WARNING {name} ends with a line break, which is taken off: store it with printf '%s', not with echo")
+    return bare
 
 
 def _split(path: str | None) -> list[str]:
@@ -185,45 +189,6 @@ def _warn_of_requirements(wanted: Path, installed: Path) -> None:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _writable(project: Path, data: Path, *, anew: bool) -> Path:
-    """The project, or a copy of one that may only be read: Mage does not start without writing into its project."""
-    if os.access(project, os.W_OK):
-        return project
-    copy = data / "project" / project.name
-    if anew or not copy.exists():
-        shutil.rmtree(copy, ignore_errors=True)
-        # A file that may not be written there may be here: modes are not taken over.
-        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
-        copy.chmod(0o755)
-        say(
-            f"WARNING {project} is of user {project.stat().st_uid} and cannot be written by user {os.getuid()}: Mage "
-            "works on a copy, and what its web UI saves is gone with the next start. Put MAGE_UID=<the owner's id> "
-            "into .env"
-        )
-    return copy
-
-
-def _database(env: Mapping[str, str]) -> str:
-    """Where Mage keeps its metadata; a file beside its data when no Postgres is named."""
-    if not env.get("MAGE_DATABASE_CONNECTION_URL") and not env.get("POSTGRES_HOST"):
-        return f"sqlite:///{env['MAGE_DATA_DIR']}/mage-ai.db"
-    values = {"POSTGRES_PORT": "5432", "POSTGRES_DBNAME": "mage", "POSTGRES_USER": "mage", **env}
-    deadline = time.monotonic() + DATABASE_SECONDS
-    while True:
-        try:
-            return metadata_url(values)
-        except psycopg2.OperationalError as error:
-            said = " ".join(str(error).split())
-            if "authentication failed" in said:
-                raise StartRefused(
-                    f"Postgres refuses user {values['POSTGRES_USER']}: {said}. Its password is that of its first "
-                    "start: set POSTGRES_PASSWORD to that one again, or change it there (ALTER USER)"
-                ) from None
-            if time.monotonic() > deadline:
-                raise StartRefused(f"Postgres does not answer: {said}. Start it, or correct POSTGRES_HOST") from None
-            time.sleep(1)
 
 
 def main() -> int:

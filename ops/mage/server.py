@@ -185,7 +185,9 @@ def metadata_url(env: Mapping[str, str]) -> str:
 
 
 def _create_database(host: str, port: str, user: str, password: str, dbname: str) -> None:
-    with closing(psycopg2.connect(host=host, port=port, user=user, password=password, dbname=dbname)) as connection:
+    with closing(
+        psycopg2.connect(host=host, port=port, user=user, password=password, dbname=dbname, connect_timeout=10)
+    ) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (METADATA_DATABASE,))
