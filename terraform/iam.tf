@@ -63,6 +63,16 @@ resource "google_project_iam_member" "executor" {
   member  = google_service_account.mage.member
 }
 
+# Cloud Run asks this of whoever makes a job of an image.
+resource "google_artifact_registry_repository_iam_member" "executor" {
+  count = local.executor
+
+  repository = google_artifact_registry_repository.images.name
+  location   = google_artifact_registry_repository.images.location
+  role       = "roles/artifactregistry.reader"
+  member     = google_service_account.mage.member
+}
+
 # The executor's jobs run as Mage too.
 resource "google_service_account_iam_member" "executor_acts_as_mage" {
   count = local.executor

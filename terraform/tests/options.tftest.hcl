@@ -172,8 +172,8 @@ run "the_executor" {
     error_message = "It makes and runs jobs, and changes no service."
   }
   assert {
-    condition     = length(google_service_account_iam_member.executor_acts_as_mage) == 1
-    error_message = "As itself."
+    condition     = length(google_service_account_iam_member.executor_acts_as_mage) == 1 && google_artifact_registry_repository_iam_member.executor[0].role == "roles/artifactregistry.reader"
+    error_message = "As itself, of an image that it may read."
   }
 }
 

@@ -110,6 +110,13 @@ def test_a_checkout_leaves_no_token_behind() -> None:
     assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
 
 
+def test_the_lock_file_is_made_for_the_machines_that_the_docs_name() -> None:
+    [script] = [step["run"] for where, step in steps() if "Locked for every machine" in where]
+    asked = re.findall(r"-platform=(\w+)", script)
+    assert sorted(asked) == ["darwin_amd64", "darwin_arm64", "linux_amd64", "linux_arm64", "windows_amd64"]
+    assert re.findall(r"-platform=(\w+)", (ROOT / "docs" / "deploy.md").read_text()) == asked
+
+
 def test_every_job_ends_and_runs_on_a_named_machine() -> None:
     for name, job, body in jobs():
         assert 10 <= body["timeout-minutes"] <= 60, f"{name} {job}"
