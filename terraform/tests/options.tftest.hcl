@@ -4,9 +4,6 @@ mock_provider "google" {
   mock_data "google_cloud_run_locations" {
     defaults = { locations = ["europe-west1", "us-central1"] }
   }
-  mock_data "google_secret_manager_secret_version" {
-    defaults = { enabled = true }
-  }
 }
 mock_provider "time" {}
 

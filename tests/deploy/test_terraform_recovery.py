@@ -176,10 +176,10 @@ def test_a_secret_that_nobody_made_is_said_before_anything_changes(
     cloud, workspace = paid(fake_providers, tmp_path, "--missing git-token")
     workspace.apply()
     before = len(cloud.requests())
-    with pytest.raises(TerraformFailed, match=r"Error: Error 404: Secret \[.*/git-token\] not found"):
+    with pytest.raises(TerraformFailed, match=r"Secret \[.*/git-token\] not found or has no versions"):
         workspace.apply(git=GIT)
     assert len(cloud.requests()) == before
-    assert "not found" in DOCS
+    assert "not found or has no versions" in DOCS
 
 
 def test_a_region_without_cloud_run_is_refused_before_anything_is_made(

@@ -134,8 +134,8 @@ class Cloud:
         if kind == "google_cloud_run_locations":
             return {"id": "projects/my-project/locations", "locations": LOCATIONS}
         if config["secret"] in self.missing:
-            raise Refused(f"Error 404: Secret [projects/123456789/secrets/{config['secret']}] not found")
-        return {"id": f"projects/123456789/secrets/{config['secret']}/versions/1", "enabled": True}
+            raise Refused(f"Error 404: Secret [projects/123/secrets/{config['secret']}] not found or has no versions")
+        return {"id": f"projects/123/secrets/{config['secret']}/versions/1"}
 
     def _forget_grants(self, service: str) -> None:
         """The grants of a service go with it."""

@@ -62,11 +62,7 @@ TIME_SLEEP = Block(
     | {"triggers": Attribute("triggers", LABELS, optional=True)}
 )
 LOCATIONS = Block(_attributes(id="computed string") | {"locations": Attribute("locations", TEXTS, computed=True)})
-SECRET_VERSION = Block(
-    _attributes(
-        id="computed string", secret="required string", fetch_secret_data="optional bool", enabled="computed bool"
-    )
-)
+SECRET_VERSION = Block(_attributes(id="computed string", secret="required string", fetch_secret_data="optional bool"))
 PASSWORD = Block(_attributes(length="required number", special="optional bool", result="computed string"))
 REPLACED_BY = {
     "google_compute_managed_ssl_certificate": ("name", "managed"),
