@@ -25,6 +25,7 @@ print(json.dumps({path.name: hcl2.loads(path.read_text()) for path in pathlib.Pa
 """
 GCLOUD = """#!/bin/sh
 echo "$@" >> "$(dirname "$0")/asked"
+[ ! -e "$(dirname "$0")/signed-out" ]
 """
 IMAGE = "us-central1-docker.pkg.dev/my-project/mage/nyc-taxi-mage:1"
 GIVEN = {"project_id": "my-project", "owner_email": "me@example.org", "image": IMAGE}

@@ -60,6 +60,14 @@ def test_after_a_failed_first_start_the_next_apply_takes_the_right_image(
     assert "No changes." in plan(workspace)
 
 
+def test_a_first_start_with_every_option_may_fail_too(fake_providers: FakeProviders, tmp_path: Path) -> None:
+    _, workspace = paid(fake_providers, tmp_path)
+    with pytest.raises(TerraformFailed, match="failed to start"):
+        workspace.apply(**EVERYTHING, image=IMAGE.replace(":1", ":broken"))
+    assert "Apply complete!" in workspace.apply(**EVERYTHING)
+    assert "No changes." in plan(workspace, **EVERYTHING)
+
+
 def test_a_destroy_that_is_refused_touches_nothing(workspace: Workspace, fake_cloud: FakeCloud) -> None:
     workspace.apply()
     there = remains(fake_cloud)
@@ -217,6 +225,20 @@ def test_filestore_is_opened_to_mage_before_the_first_start(fake_providers: Fake
     assert environment(cloud)["MAGE_DATA_DIR"] == "/mnt/mage/data"
     assert environment(cloud)["STAGING_DIR"] == "/mnt/staging", "an NFS share without locks is no place for it"
     assert "No changes." in plan(workspace, filestore=filestore)
+
+
+def test_a_filestore_that_could_not_be_opened_is_opened_by_the_next_apply(
+    fake_providers: FakeProviders, tmp_path: Path
+) -> None:
+    cloud, workspace = paid(fake_providers, tmp_path)
+    signed_out = workspace.folder / "programs" / "signed-out"
+    signed_out.touch()
+    with pytest.raises(TerraformFailed, match="local-exec provisioner error"):
+        workspace.apply(filestore={"zone": "us-central1-a"})
+    assert not cloud.requests("google_cloud_run_v2_service")
+    signed_out.unlink()
+    assert "Apply complete!" in workspace.apply(filestore={"zone": "us-central1-a"})
+    assert len(workspace.gcloud_calls()) == 3
 
 
 def test_a_disk_for_staged_files_can_be_put_in_and_out(workspace: Workspace, fake_cloud: FakeCloud) -> None:
