@@ -90,6 +90,17 @@ def test_the_service_is_destroyed_before_what_it_needs(configuration: Configurat
         assert {resource.address for resource in configuration.of(kind)} <= needed, kind
 
 
+def test_every_right_of_mage_is_a_minute_old_before_a_revision_needs_it(configuration: Configuration) -> None:
+    [service] = configuration.of("google_cloud_run_v2_service")
+    [wait] = configuration.of("time_sleep")
+    assert "time_sleep.grants" in str(service.body["depends_on"])
+    assert wait.body["create_duration"] == "60s"
+    grants = {resource.address for resource in configuration.resources if resource.address.endswith("_iam_member.mage")}
+    grants |= {f"google_secret_manager_secret_iam_member.{name}" for name in ("given", "own")}
+    assert len(grants) == 5
+    assert grants <= configuration.reached_by(wait)
+
+
 def test_everything_that_can_have_labels_has_them(configuration: Configuration) -> None:
     [provider] = configuration.files["versions.tf"]["provider"]
     assert provider["google"]["default_labels"] == "${local.labels}"
