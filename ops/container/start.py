@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
 from nyc_taxi.settings import SECRET_NAME
 
 from ops.container import database, google
@@ -201,7 +202,7 @@ def main() -> int:
             owner_password.to_pipe(start.env)
         os.chdir(start.project.parent)
         os.execvpe(start.command[0], start.command, start.env)  # noqa: S606  # no shell, and nothing to come back to
-    except (StartRefused, LocalStackError) as refused:
+    except (StartRefused, LocalStackError, psycopg2.OperationalError) as refused:
         for line in str(refused).splitlines():
             print(f"REFUSED  {line}", file=sys.stderr)
     return 1

@@ -26,7 +26,7 @@ def _on(metadata_url: str) -> set[tuple[str, str]]:
     if not metadata_url.startswith("postgresql"):
         return set()
     with (
-        closing(psycopg2.connect(metadata_url.replace("+psycopg2", "", 1))) as connection,
+        closing(psycopg2.connect(metadata_url.replace("+psycopg2", "", 1), connect_timeout=10)) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT to_regclass('pipeline_schedule')")

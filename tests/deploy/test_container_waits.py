@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,12 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Timer
 
+import psycopg2
 import pytest
 from nyc_taxi.settings import PostgresSettings
 
 from ops.container import database as asked
+from ops.container import start
 from ops.container.folders import choose_staging
-from ops.container.start import prepared
 from ops.errors import StartRefused
 from ops.ports import free_port
 from tests.conftest import metadata_url_of
@@ -60,7 +62,7 @@ def test_a_database_that_never_comes_is_one_sentence(tmp_path: Path, monkeypatch
     with pytest.raises(
         StartRefused, match=r"^Postgres does not answer: .*Connection refused.*CONNECTION_URL$"
     ) as error:
-        prepared(environment(tmp_path, **(GOOD | {"MAGE_DATABASE_CONNECTION_URL": url})), [])
+        start.prepared(environment(tmp_path, **(GOOD | {"MAGE_DATABASE_CONNECTION_URL": url})), [])
     assert "a-secret" not in str(error.value)
 
 
@@ -80,6 +82,18 @@ def test_a_password_that_postgres_does_not_take_is_said_at_once(server: Postgres
         asked.metadata({"MAGE_DATABASE_CONNECTION_URL": wrong}, ask=True)
     assert "another-one" not in str(error.value)
     assert time.monotonic() - began < 10
+
+
+def test_a_database_that_goes_away_again_is_a_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(start, "prepared", gone)
+    monkeypatch.setattr(sys, "argv", ["start"])
+    assert start.main() == 1
+    assert capsys.readouterr().err == "REFUSED  server closed the connection unexpectedly\n"
 
 
 def test_a_command_beside_the_server_asks_no_database(tmp_path: Path) -> None:
