@@ -298,6 +298,7 @@ resource "time_sleep" "grants" {
 
   depends_on = [
     google_bigquery_dataset_iam_member.mage,
+    google_bigquery_dataset_iam_member.marts,
     google_project_iam_member.mage,
     google_secret_manager_secret_iam_member.given,
     google_secret_manager_secret_iam_member.own,

@@ -34,6 +34,12 @@ resource "google_bigquery_dataset_iam_member" "mage" {
   member     = google_service_account.mage.member
 }
 
+resource "google_bigquery_dataset_iam_member" "marts" {
+  dataset_id = google_bigquery_dataset.marts.dataset_id
+  role       = "roles/bigquery.dataEditor"
+  member     = google_service_account.mage.member
+}
+
 # The executor makes, runs and deletes one job per block, and copies the service for it. roles/run.developer could also
 # change and delete every service of the project.
 resource "google_project_iam_custom_role" "executor" {

@@ -17,6 +17,7 @@ resource "terraform_data" "protected_data" {
 
   depends_on = [
     google_artifact_registry_repository.images,
+    google_bigquery_dataset.marts,
     google_bigquery_dataset.trips,
     google_filestore_instance.this,
     google_secret_manager_secret_version.own,
