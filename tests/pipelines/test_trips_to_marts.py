@@ -145,6 +145,22 @@ def test_duplicates_and_reversals_are_marked_and_not_dropped(
         assert sql(database, marked.format(table)) == wanted
 
 
+def test_app_trips_that_differ_in_one_amount_are_two_trips(
+    env: dict[str, str], settings: Settings, trips: TripServer, database: PostgresSettings
+) -> None:
+    replace_month(judged(settings, trips, "fhvhv", "2021-01", "tlc", 100), settings.postgres)
+    amounts = ("tolls", "bcf", "sales_tax", "congestion_surcharge", "airport_fee", "cbd_congestion_fee")
+    with connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE ride AS SELECT * FROM ny_taxi.fhvhv_trip_data LIMIT 1")
+        for amount in amounts:
+            cursor.execute("CREATE TEMP TABLE other AS SELECT * FROM ride")
+            cursor.execute(f"UPDATE other SET {amount} = coalesce({amount}, 0) + 1")
+            cursor.execute("INSERT INTO ny_taxi.fhvhv_trip_data SELECT * FROM other; DROP TABLE other")
+        connection.commit()
+    build(env, "--month", "2021-01", "--select", "dim_zones fct_trips")
+    assert sql(database, "SELECT count(DISTINCT trip_id) FROM ny_taxi_marts.fct_trips") == [(100 + len(amounts),)]
+
+
 def test_two_runs_at_once_are_one_after_the_other(
     env: dict[str, str], settings: Settings, trips: TripServer, database: PostgresSettings, tmp_path: Path
 ) -> None:

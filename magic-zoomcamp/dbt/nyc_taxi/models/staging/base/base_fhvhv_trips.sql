@@ -1,8 +1,8 @@
 -- High-volume for-hire trips, those of the app companies, a row per trip. What a passenger paid is the sum of its parts.
 {%- set no_text = 'cast(null as ' ~ dbt.type_string() ~ ')' %}
 {%- set paid = [
-    'base_passenger_fare', 'tolls', 'bcf', 'sales_tax', 'congestion_surcharge', 'airport_fee', 'tips',
-    'cbd_congestion_fee',
+    'trips.base_passenger_fare', 'trips.tolls', 'trips.bcf', 'trips.sales_tax', 'trips.congestion_surcharge',
+    'trips.airport_fee', 'trips.tips', 'trips.cbd_congestion_fee',
 ] %}
 select
     'fhvhv' as service,
@@ -10,8 +10,8 @@ select
     {{ trip_id([
         "'fhvhv'", 'trips.hvfhs_license_num', 'trips.dispatching_base_num', 'trips.request_datetime',
         'trips.pickup_datetime', 'trips.dropoff_datetime', 'trips.pulocationid', 'trips.dolocationid',
-        'trips.trip_miles', 'trips.base_passenger_fare', 'trips.tips', 'trips.driver_pay',
-    ]) }} as trip_id,
+        'trips.trip_miles', 'trips.driver_pay',
+    ] + paid) }} as trip_id,
     licences.name as operator,
     trips.pickup_datetime as pickup_at,
     trips.dropoff_datetime as dropoff_at,
@@ -28,7 +28,7 @@ select
     trips.congestion_surcharge,
     trips.cbd_congestion_fee,
     case when trips.base_passenger_fare is not null then
-        {%- for amount in paid %} {{ '+ ' if not loop.first }}coalesce(trips.{{ amount }}, 0){% endfor %}
+        {%- for amount in paid %} {{ '+ ' if not loop.first }}coalesce({{ amount }}, 0){% endfor %}
     end as total_amount
 from {{ source('trips', 'fhvhv_trip_data') }} as trips
 left join {{ source('reference', 'fhvhv_licences') }} as licences
