@@ -50,6 +50,7 @@ def build(env: dict[str, str], *arguments: str) -> str:
     """`taxi dbt build`, which must end well; what it said."""
     done = taxi("dbt", "build", *arguments, env=env)
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-1_000:]
+    assert "Warning" not in done.stderr
     return done.stdout
 
 

@@ -10,6 +10,8 @@ from ops.commands.arguments import MONTH, examples
 
 BUILDS = ("build", "run", "test")
 DOCS_PORT = 8080
+DBT = "from dbt.cli.main import cli; cli(prog_name='dbt')"
+"""dbt as its own program starts it: by `-m`, Python warns of a module that is there twice, for here it is patched."""
 
 
 @click.command(
@@ -64,7 +66,7 @@ def _dbt(arguments: list[str], target: str, env: dict[str, str]) -> int:
     from ops.commands.dbt.sources import DBT_PROJECT
 
     where = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target", target]
-    return subprocess.run([sys.executable, "-m", "dbt.cli.main", *arguments, *where], env=env, check=False).returncode
+    return subprocess.run([sys.executable, "-c", DBT, *arguments, *where], env=env, check=False).returncode
 
 
 def _docs(target: str, env: dict[str, str], *, emulator: bool) -> int:
