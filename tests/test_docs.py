@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ops.paths import PROJECT, ROOT
 from tests.taxi_lines import check, check_meant, lines
@@ -65,3 +66,10 @@ def test_the_map_of_the_readme_names_what_is_there() -> None:
         for path in paths:
             assert (above[depth] / path).exists(), line
         above[depth + 1 :] = [above[depth] / paths[0]]
+
+
+def test_the_table_of_triggers_has_all_of_them() -> None:
+    told = (ROOT / "docs" / "triggers-and-backfills.md").read_text()
+    for file in PROJECT.glob("pipelines/*/triggers.yaml"):
+        for trigger in yaml.safe_load(file.read_text())["triggers"]:
+            assert f"| `{file.parent.name}` | `{trigger['name']}` |" in told
