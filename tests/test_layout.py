@@ -16,7 +16,7 @@ from ops.paths import PROJECT, ROOT
 
 LIBRARY = PROJECT / "utils" / "nyc_taxi"
 FLOORS = (
-    {"errors", "files", "months", "streams"},
+    {"errors", "files", "months", "space", "streams"},
     {"catalog"},
     {"manifest", "settings"},
     {"google", "transform"},
@@ -25,7 +25,7 @@ FLOORS = (
     {"operate", "report", "course"},
 )
 """The rooms of the library, the lowest floor first. Those of one floor do not know each other."""
-BESIDE = {("files", "errors"), ("months", "errors"), ("streams", "errors"), ("manifest", "settings")}
+BESIDE = {(room, "errors") for room in ("files", "months", "space", "streams")} | {("manifest", "settings")}
 """But for these, which rest on the other in one direction."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TARGETS = sorted(path.name for path in (LIBRARY / "load").iterdir() if (path / "__init__.py").exists())

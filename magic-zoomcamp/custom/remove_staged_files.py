@@ -10,9 +10,10 @@ if "test" not in globals():
 
 @custom
 def remove_staged_files(*args: object, **kwargs: object) -> DataFrame:
-    """Remove staged trip files that no run has asked for in keep_days; the next run fetches them anew."""
-    folder = Settings.from_environment().staging_dir
-    return retention.remove_staged_files(folder, retention.cutoff(kwargs)).to_frame()
+    """Remove staged trip files that no run has asked for in keep_days, and what is more than keep_gb."""
+    settings = Settings.from_environment()
+    most = retention.most_staged(kwargs, settings)
+    return retention.remove_staged_files(settings.staging_dir, retention.cutoff(kwargs), most).to_frame()
 
 
 @test

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from nyc_taxi.catalog.services import Service, service_named
 from nyc_taxi.errors import CountsDisagree, NotATripFile, shortened
 from nyc_taxi.months import Month
+from nyc_taxi.space import in_use
 
 BATCH_ROWS = 16_384
 """Rows per record batch: some 2 MB, small against any memory limit and large against any per-batch cost."""
@@ -84,9 +85,14 @@ class StagedFile:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Where its rows are read: NotATripFile for a damaged file, whose note is forgotten, so it is made anew."""
+        """
+        Where its rows are read: it stays as long.
+
+        NotATripFile for a damaged file, whose note is forgotten, so it is made anew.
+        """
         try:
-            yield
+            with in_use(Path(self.path).parent, self.month_text):
+                yield
         except (pa.ArrowInvalid, OSError) as error:
             self.note.unlink(missing_ok=True)
             raise NotATripFile(

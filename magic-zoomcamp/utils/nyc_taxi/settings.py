@@ -13,6 +13,7 @@ IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # https://cloud.google.com/storage/docs/buckets#naming, without the rules that only Google can judge.
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 DATASET = re.compile(r"\w{1,1024}", re.ASCII)
+NUMBER = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|WEBHOOK|CONNECTION_URL|API_KEY")
 SHORTEST_SECRET = 4
@@ -64,6 +65,8 @@ class Settings:
     base_urls: Mapping[str, str]
     """Per origin, the address that its file names are appended to: https://, http:// or gs://."""
     staging_dir: Path
+    staging_most: int
+    """Bytes that the staging folder may hold; 0: as many as the disk."""
     reports_dir: Path
     google: GoogleSettings
     slowest_download: int
@@ -93,6 +96,9 @@ class Settings:
             raise UnknownName(f"GCS_BUCKET {bucket!r} is no bucket's name: give it alone, without gs:// and slashes")
         if not DATASET.fullmatch(dataset):
             raise UnknownName(f"BIGQUERY_DATASET {dataset!r} is no data set's name: letters, digits and _ only")
+        staging_most = get("STAGING_MAX_GB", "0")
+        if not NUMBER.fullmatch(staging_most):
+            raise UnknownName(f"STAGING_MAX_GB {staging_most!r} is not a number such as 1.5, or 0 for no bound")
         base_urls = {origin.name: get(origin.mirror, origin.base_url) for origin in ORIGINS.values()}
         for name, url in base_urls.items():
             if url.startswith("gs://") and not BUCKET.fullmatch(url.removeprefix("gs://").partition("/")[0]):
@@ -108,6 +114,7 @@ class Settings:
             ),
             base_urls=base_urls,
             staging_dir=Path(get("STAGING_DIR", ".local/staging")).resolve(),
+            staging_most=int(float(staging_most) * 1e9),
             reports_dir=Path(get("REPORTS_DIR", ".local/reports")).resolve(),
             google=GoogleSettings(
                 bucket=bucket,

@@ -84,6 +84,7 @@ SHOWN = frozenset(
         "TLC_PARQUET_BASE_URL",
         "SLOWEST_DOWNLOAD_KB_PER_SECOND",
         "STAGING_DIR",
+        "STAGING_MAX_GB",
         "REPORTS_DIR",
         "NYC_TAXI_LOCAL_DIR",
         "MAGE_DATA_DIR",

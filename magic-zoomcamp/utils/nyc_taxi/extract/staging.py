@@ -22,11 +22,14 @@ from nyc_taxi.extract.staged_file import StagedFileWriter
 from nyc_taxi.files import replacing, writing_to
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.run import RunContext
+from nyc_taxi.space import in_use, room_for
 
 FORMAT = 2
 """Raise it when the same trip file would be staged differently: older staged files are then made anew."""
 LOOKS = 3
 """How often the origin is asked which version there is, when it sends another than it named."""
+TIMES_PUBLISHED = 4
+"""How many times a trip file's size it takes to stage it: itself, and its rows, which are packed less."""
 KEEP_OLD_VERSIONS = timedelta(days=1)
 """A run that started before a month changed may still be reading its older staged file."""
 
@@ -43,13 +46,18 @@ def stage_trip_file(run: RunContext) -> Manifest:
     Raises what `find_published`, `download` and the readers raise, and StorageFull. Nothing half-made is ever visible:
     the staged file is named after its content and appears whole; an older version stays where it is.
     """
-    folder = run.settings.staging_dir / run.origin.name / run.service.name
+    folder = staging_folder(run)
     with writing_to(folder, str(run)):
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / f"{run.month}.json"
-        with _alone(run, folder):
+        with _alone(run, folder), in_use(folder, str(run.month)):
             staged = _newest(run, folder, note)
     return Manifest((staged,))
+
+
+def staging_folder(run: RunContext) -> Path:
+    """Where the months of the run's service and origin are staged."""
+    return run.settings.staging_dir / run.origin.name / run.service.name
 
 
 @contextmanager
@@ -134,6 +142,14 @@ def _current(run: RunContext, published: Published, folder: Path, note: Path) ->
             f"{shown(published.url)} has no ETag: only its checksum tells whether it changed, so it is fetched",
             flush=True,
         )
+    settings = run.settings
+    with room_for(note, settings.staging_dir, settings.staging_most, TIMES_PUBLISHED * (published.bytes or 0)):
+        return _fetched(run, published, note, known)
+
+
+def _fetched(run: RunContext, published: Published, note: Path, known: StagedFile | None) -> StagedFile:
+    """The staged file of what is fetched now; that of an earlier run where the bytes are the same."""
+    folder = note.parent
     started = time.monotonic()
     downloaded = download(run, published, folder / "downloads")
     if published.etag and not downloaded.published.etag:

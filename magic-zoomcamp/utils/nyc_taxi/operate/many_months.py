@@ -9,11 +9,12 @@ import pandas as pd
 
 from nyc_taxi.catalog.services import SERVICES
 from nyc_taxi.errors import CountsDisagree, UnknownName, not_one_of
-from nyc_taxi.extract.staging import stage_trip_file
+from nyc_taxi.extract.staging import stage_trip_file, staging_folder
 from nyc_taxi.load.postgres.month import check_month, replace_month
 from nyc_taxi.months import month_range
 from nyc_taxi.run import RunContext, month_in, names_of, run_context, service_and_month
 from nyc_taxi.settings import Settings
+from nyc_taxi.space import in_use
 from nyc_taxi.transform.rules import apply_rules
 
 Chosen: TypeAlias = dict[str, str]
@@ -73,9 +74,12 @@ def load_month(run: RunContext) -> LoadedMonth:
     Needs nothing but the run and a staging folder of this machine. Raises what its steps raise.
     """
     started = time.monotonic()
-    [file] = apply_rules(stage_trip_file(run), run.rules).files
-    replace_month(file, run.settings.postgres)
-    check_month(file, run.settings.postgres)
+    folder = staging_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with in_use(folder, str(run.month), then_done=True):
+        [file] = apply_rules(stage_trip_file(run), run.rules).files
+        replace_month(file, run.settings.postgres)
+        check_month(file, run.settings.postgres)
     return LoadedMonth(
         service=file.service_name,
         month=file.month_text,

@@ -6,9 +6,7 @@ time since something was last used, never a date in its name: the outputs of a b
 """
 
 import re
-import shutil
 import time
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,16 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from nyc_taxi.errors import UnknownName
+from nyc_taxi.run import text_of
+from nyc_taxi.settings import NUMBER, Settings
+from nyc_taxi.space import LOCK, Files, remove_least_used, staged_months
 
 LONGEST_DAYS = 3_650
 FINISHED = ("completed", "failed", "cancelled")
 OUTPUTS, LOGS = ".variables", ".logs"
 _PARTITION = re.compile(r"\d{8}T\d{6}(_\d+)?")
-_MONTH = re.compile(r"\d{4}-\d{2}")
-_LOCK = ".lock"
 
 
 class Run(NamedTuple):
@@ -101,14 +99,14 @@ def remove_run_folders(data_dir: Path, kept: Collection[tuple[str, str]], before
     cleaned = []
     for what, name in (("block outputs", OUTPUTS), ("logs", LOGS)):
         found = [
-            (_Group([path]), (folder.parent.name, f"{path.parent.name}/{path.name}") in kept)
+            (Files([path]), (folder.parent.name, f"{path.parent.name}/{path.name}") in kept)
             for folder in sorted(data_dir.glob(f"pipelines/*/{name}"))
             for path in folder.glob("*/*")
             if path.is_dir() and _PARTITION.fullmatch(path.name)
         ]
         if name == LOGS:
-            found += [(_Group([path]), False) for path in data_dir.glob(f"pipelines/*/{LOGS}/*.log*")]
-        old = [group for group, is_kept in found if not is_kept and group.used < before]
+            found += [(Files([path]), False) for path in data_dir.glob(f"pipelines/*/{LOGS}/*.log*")]
+        old = [group for group, is_kept in found if not is_kept and _used(group) < before]
         cleaned.append(_cleaned(what, [group for group, _ in found], old))
         for group in old:
             group.remove()
@@ -117,29 +115,36 @@ def remove_run_folders(data_dir: Path, kept: Collection[tuple[str, str]], before
     return cleaned
 
 
-def remove_staged_files(staging_dir: Path, before: datetime) -> Cleaned:
+def most_staged(variables: Mapping[str, object], settings: Settings) -> int | None:
+    """Bytes that may stay staged: the variable keep_gb, where it is empty STAGING_MAX_GB; None for any number."""
+    text = text_of(variables.get("keep_gb"))
+    if text and not NUMBER.fullmatch(text):
+        raise UnknownName(f"keep_gb {text!r} is not a number such as 1.5, or 0 for all that nobody needs now")
+    return int(float(text) * 1e9) if text else settings.staging_most or None
+
+
+def remove_staged_files(staging_dir: Path, before: datetime, most: int | None = None) -> Cleaned:
     """
     Remove the staged files of months that no run has asked for since then; the next one fetches them anew.
 
-    A month that is being staged just now is locked, and stays.
+    Then the least recently used, until `most` bytes are left. A month that is being staged or read stays.
     """
     # Files of no month of an origin, such as the homework's: each is made or asked for anew by every run.
-    others = [_Group([path]) for path in staging_dir.glob("*/*") if path.is_file() and path.suffix != _LOCK]
-    there, removed = list(others), [group for group in others if group.used < before]
+    others = [Files([path]) for path in staging_dir.glob("*/*") if path.is_file() and path.suffix != LOCK]
+    there, removed = list(others), [group for group in others if _used(group) < before]
     for group in removed:
         group.remove()
-    for folder in sorted(path for path in staging_dir.glob("*/*") if path.is_dir()):
-        for month, found in _staged_months(folder).items():
-            there.append(found)
-            if found.used >= before:
-                continue
-            with suppress(Timeout), FileLock(folder / f".{month}{_LOCK}", timeout=0):
-                # Once more: a run may have used it, and be done with the lock, since.
-                group = _staged_months(folder).get(month, found)
-                if group.used < before:
-                    group.remove()
-                    removed.append(group)
+    for month in staged_months(staging_dir):
+        there.append(month.files)
+        if month.remove_if(lambda now: _used(now.files) < before):
+            removed.append(month.files)
+    if most is not None and staging_dir.is_dir():
+        removed += [month.files for month in remove_least_used(staging_dir, most)]
     return _cleaned("staged files", there, removed)
+
+
+def _used(group: Files) -> datetime:
+    return datetime.fromtimestamp(group.used, UTC)
 
 
 def report(cleaned: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -149,36 +154,6 @@ def report(cleaned: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return table
 
 
-class _Group:
-    """Files and folders that go together: their size, and when they were last used; measured before they go."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths, self.bytes, last = paths, 0, 0.0
-        for path in paths:
-            for each in (path, *path.rglob("*")):
-                with suppress(FileNotFoundError):  # gone since it was listed
-                    found = each.stat()
-                    last = max(last, found.st_mtime)
-                    self.bytes += 0 if each.is_dir() else found.st_size
-        self.used = datetime.fromtimestamp(last, UTC)
-
-    def remove(self) -> None:
-        for path in self.paths:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _staged_months(folder: Path) -> dict[str, _Group]:
-    """The files of an origin's service by month, unfinished downloads and older versions with them."""
-    months: dict[str, list[Path]] = defaultdict(list)
-    for path in folder.rglob("*"):
-        if path.is_file() and path.suffix != _LOCK and (month := _MONTH.search(path.name)):
-            months[month[0]].append(path)
-    return {month: _Group(paths) for month, paths in sorted(months.items())}
-
-
-def _cleaned(what: str, there: Sequence[_Group], removed: Sequence[_Group]) -> Cleaned:
+def _cleaned(what: str, there: Sequence[Files], removed: Sequence[Files]) -> Cleaned:
     sizes = [sum(group.bytes for group in groups) for groups in (there, removed)]
     return Cleaned(what, len(there), len(removed), *sizes)

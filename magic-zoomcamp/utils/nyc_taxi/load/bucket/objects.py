@@ -20,6 +20,7 @@ from nyc_taxi.errors import CountsDisagree, TargetUnavailable
 from nyc_taxi.files import writing_to
 from nyc_taxi.google import REQUEST_SECONDS, retry
 from nyc_taxi.load.bucket.runs import is_dead, own_name
+from nyc_taxi.space import in_use
 
 T = TypeVar("T")
 PARQUET = "application/vnd.apache.parquet"
@@ -58,7 +59,7 @@ def scratch_folder(near: Path) -> Iterator[Path]:
             if is_dead(left.name, old=left.stat().st_mtime < day_ago):
                 rmtree(left, ignore_errors=True)
     try:
-        with writing_to(folder.parent, full_only=True):
+        with writing_to(folder.parent, full_only=True), in_use(near.parent, near.name[:7]):
             yield folder
     finally:
         rmtree(folder, ignore_errors=True)
