@@ -117,7 +117,7 @@ def test_a_month_waits_for_the_room_that_others_use(tmp_path: Path, monkeypatch:
         assert not wait_until(waiting.done, 0.5, 0.05)
         assert path.exists()
         monkeypatch.setattr(space, "LONGEST_WAIT", 0)
-        with pytest.raises(StorageFull, match="yellow/2021-02: no room for 2 MB .* raise STAGING_MAX_GB, or load"):
+        with pytest.raises(StorageFull, match=r"yellow/2021-02: no room for 2 MB .* raise STAGING_MAX_GB, or load"):
             waiting.result(10)
     monkeypatch.setattr(space, "LONGEST_WAIT", 10)
     assert room() == ["2021-02"], "what is kept for it, and no longer January"
