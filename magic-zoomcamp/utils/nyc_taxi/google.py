@@ -43,15 +43,18 @@ _MISPLACED = (
     "({location}) to the data set's, or make the data set there (bq mk --location={location} {dataset})"
 )
 BYTES_LOST = "bytes were changed on the way, and the object is as it was: run again"
-_NO_DATASET = "make the data set (bq mk --location={location} {dataset}), or set BIGQUERY_DATASET"
+_NO_DATASET = (
+    "no data set {dataset} at {location}: make it (bq mk --location={location} {dataset}), or set BIGQUERY_DATASET to "
+    "another, or GOOGLE_LOCATION to where it is"
+)
 ADVICE = {
     "not found: table": (
         "no such table in data set {dataset} at {location}: load a month (gcs_to_bigquery), or check GOOGLE_LOCATION "
         "and BIGQUERY_DATASET"
     ),
+    "not found: dataset": _NO_DATASET,  # which goes on with "was not found in location"
     "different location": _MISPLACED,
     "in location": _MISPLACED,
-    "not found: dataset": _NO_DATASET,
     "not found: project": "no such project: check GOOGLE_CLOUD_PROJECT",
     "bucket does not exist": (
         "make the bucket (gcloud storage buckets create gs://{bucket} --location={location}), or set GCS_BUCKET"
@@ -72,6 +75,7 @@ REFUSALS = {
 # InvalidResponse is what an upload ends with when every repetition of it was answered with 5xx.
 SILENCE = (requests.RequestException, TimeoutError, InvalidResponse)
 """What the clients raise when the service does not answer."""
+_DATASET = re.compile(r"Not found: Dataset [\w.-]+:(\w+)")
 _PERMISSION = re.compile(r"\b((?:storage|bigquery)\.\w+(?:\.\w+)?)")
 
 
@@ -173,7 +177,10 @@ def _what_to_do(error: BaseException, settings: GoogleSettings) -> str:
         return "it does not answer: check the network, or start the emulators (taxi up), and run again"
     signs = ADVICE if isinstance(error, exceptions.ClientError) else {}
     advice = next((advice for sign, advice in signs.items() if sign in text.lower()), "it was refused")
-    return advice.format(bucket=settings.bucket, dataset=settings.dataset, location=settings.location)
+    missing = _DATASET.search(text)  # a query may name another than BIGQUERY_DATASET
+    return advice.format(
+        bucket=settings.bucket, dataset=missing[1] if missing else settings.dataset, location=settings.location
+    )
 
 
 def is_misplaced(error: Exception) -> bool:

@@ -461,13 +461,13 @@ def test_a_staging_table_lasts_a_day_by_the_clock_of_the_service(
             404,
             "notFound",
             "Not found: Dataset nyc:taxi",
-            "make the data set (bq mk --location=US {dataset}), or set BIGQUERY_DATASET",
+            "no data set taxi at US: make it (bq mk --location=US taxi), or set BIGQUERY_DATASET to another",
         ),
         (
             404,
             "notFound",
             "Not found: Dataset nyc:taxi was not found in location US",
-            "set GOOGLE_LOCATION (US) to the data set's, or make the data set there (bq mk --location=US {dataset})",
+            "no data set taxi at US: make it (bq mk --location=US taxi), or set BIGQUERY_DATASET to another",
         ),
         (
             400,
