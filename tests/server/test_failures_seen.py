@@ -23,7 +23,7 @@ def test_a_run_once_that_failed_leaves_no_active_trigger_and_its_reason_is_in_th
     )
 
     def ended() -> dict[str, object] | None:
-        found = [run for run in mage.ended(pipeline_uuid="api_to_postgres", pipeline_schedule_id=trigger["id"])]
+        found = mage.ended(pipeline_uuid="api_to_postgres", pipeline_schedule_id=trigger["id"])
         return found[0] if found else None
 
     run = wait(ended, 120, "the end of the run")

@@ -1,6 +1,7 @@
 """One child of load_many as a job on another machine: what Mage would ask for, and that the asked command does it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,9 +43,9 @@ def metadata(mage: Mage) -> dict[str, str]:
     return {**mage.server.env, "MAGE_DATABASE_CONNECTION_URL": metadata_url(mage.server.env)}
 
 
-def asked_for(mage: Mage, child: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+def asked_for(mage: Mage, child: Mapping[str, Any], env: Mapping[str, str], *more: str) -> dict[str, Any]:
     project = str(mage.checkout / "magic-zoomcamp")
-    command = [sys.executable, "-m", "tests.server.cloud_job", project, "load_many", str(child["id"])]
+    command = [sys.executable, "-m", "tests.server.cloud_job", project, "load_many", str(child["id"]), *more]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -83,3 +84,30 @@ def test_one_variable_sends_the_months_to_jobs_of_their_own(
     assert blocks[CHILD]["completed_at"] > child["completed_at"], "the job itself says that it is done"
     staged = [path.name for path in (tmp_path / "STAGING_DIR" / "dtc" / "fhv").glob("*.parquet")]
     assert len(staged) == 1, "the job staged its month on its own disk"
+
+
+def test_every_job_has_a_name_of_its_own_and_the_size_that_is_set(mage: Mage, child: Mapping[str, Any]) -> None:
+    sized = {"LOAD_MONTH_JOB_CPU": "2", "LOAD_MONTH_JOB_MEMORY": "8Gi"}
+    first, retry = (asked_for(mage, child, metadata(mage) | CLOUD | more)["asked"] for more in ({}, sized))
+    assert first["job"] != retry["job"], "a retry is another job, of the present image"
+    for asked in (first, retry):
+        assert re.fullmatch(rf"mage-block-{child['id']}-[0-9a-f]{{10}}", asked["job"])
+        assert asked["started"] == f"{asked['parent']}/jobs/{asked['job']}"
+        assert asked["retries"] == 0, "what retries is inside the job"
+    assert first["limits"] == {"cpu": "1", "memory": "4Gi"}, "the server's"
+    assert retry["limits"] == {"cpu": "2", "memory": "8Gi"}
+
+
+def test_a_job_that_dies_without_a_word_is_a_failed_block_with_its_reason(mage: Mage, child: Mapping[str, Any]) -> None:
+    sql(mage.metadata, f"UPDATE block_run SET status = 'RUNNING' WHERE id = {child['id']}")
+    asked_for(mage, child, metadata(mage) | CLOUD, "dies")
+    [(status, error)] = sql(
+        mage.metadata, f"SELECT status, metrics::json #>> '{{error,message}}' FROM block_run WHERE id = {child['id']}"
+    )
+    assert status == "FAILED"
+    assert str(error).startswith(
+        f"fhv {MONTH} (dtc) {CHILD}: JobDied: the job of {CHILD} has ended without a word: its log is in Cloud Logging"
+    )
+    assert "LOAD_MONTH_JOB_MEMORY" in str(error)
+    audited = "SELECT block, pipeline FROM ny_taxi.load_audit WHERE status = 'failed' AND error LIKE 'JobDied%'"
+    assert sql(mage.database, audited) == [(CHILD, "load_many")]

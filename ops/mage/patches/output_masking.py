@@ -76,6 +76,8 @@ SHOWN = frozenset(
         "ALERT_TO",
         "CONCURRENCY_CONFIG_BLOCK_RUN_LIMIT",
         "LOAD_MONTH_EXECUTOR",
+        "LOAD_MONTH_JOB_CPU",
+        "LOAD_MONTH_JOB_MEMORY",
         "REMOTE_VARIABLES_DIR",
         "REMOTE_LOGS_PREFIX",
         "GCP_REGION",
