@@ -11,18 +11,32 @@ import pwd
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.errors import StartRefused
-from ops.paths import write_private
+from ops.paths import PROJECT, write_private
 
+ADVICE = {
+    ("authentication failed", "could not read username", "403", "401", "permission denied (publickey"): (
+        "the token or key is not accepted, it may have expired: set GIT_ACCESS_TOKEN to a new one that may read the "
+        "repository (GitHub, fine-grained: Contents, read), or GIT_SSH_PRIVATE_KEY"
+    ),
+    ("not found", "does not appear to be a git repository", "does not exist"): (
+        "the repository is not there, or the token may not see it: check GIT_REPO_LINK and the token's rights"
+    ),
+    ("could not resolve", "failed to connect", "no answer", "timed out", "connection"): (
+        "the host does not answer: check the network, the next sync tries again"
+    ),
+}
+"""By signs in git's words; the first that fits counts."""
 NAME = "mage-repo"
 """What Mage calls its remote."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Letters that no shell, ref or option gives a meaning to.
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
+_FOLDER = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*", re.ASCII)
 _SSH = re.compile(r"(ssh://)?[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][A-Za-z0-9.-]*(:|/)\S+")
 # Reads the two from the environment: a program's environment is its owner's alone, its command line is everybody's.
 _HELPER = '!f() { [ "$1" != get ] || printf "username=%s\\npassword=%s\\n" "$GIT_SYNC_USER" "$GIT_SYNC_TOKEN"; }; f'
@@ -41,6 +55,8 @@ class Remote:
     token: str = field(default="", repr=False)
     private_key: str = field(default="", repr=False)
     """The text of an SSH key; empty when the repository is read over HTTPS."""
+    project: str = PROJECT.name
+    """The project's folder in the repository."""
     known_hosts: str = ""
     """The keys of the SSH host, as `ssh-keyscan` writes them: no other is believed."""
 
@@ -104,6 +120,12 @@ def pinned_hosts(home: Path) -> Path:
     return home / ".ssh" / "pinned_hosts"
 
 
+def what_to_do(error: str) -> str:
+    """What to do about git's words, before them; nothing where they say it themselves."""
+    text = error.lower()
+    return next((f"{advice}: " for signs, advice in ADVICE.items() if any(sign in text for sign in signs)), "")
+
+
 def remote_of(env: Mapping[str, str]) -> Remote | None:
     """The remote that the environment names; None without GIT_REPO_LINK. StartRefused for one that cannot be right."""
     link = env.get("GIT_REPO_LINK", "").strip()
@@ -112,12 +134,15 @@ def remote_of(env: Mapping[str, str]) -> Remote | None:
     branch = env.get("GIT_BRANCH") or "main"
     if not _BRANCH.fullmatch(branch) or ".." in branch:
         raise StartRefused(f"GIT_BRANCH {branch!r} is no branch's name such as main")
+    project = (env.get("GIT_PROJECT_PATH") or PROJECT.name).strip("/")
+    if not _FOLDER.fullmatch(project):
+        raise StartRefused(f"GIT_PROJECT_PATH {project!r} is no folder of the repository such as data/{PROJECT.name}")
     kind = env.get("GIT_AUTH_TYPE", "").lower() or ("ssh" if _SSH.fullmatch(link) else "https")
     user = env.get("GIT_USERNAME") or "git"
     if kind == "ssh":
-        return _over_ssh(link, branch, user, env)
+        return replace(_over_ssh(link, branch, user, env), project=project)
     if kind == "https":
-        return _over_https(link, branch, user, env)
+        return replace(_over_https(link, branch, user, env), project=project)
     raise StartRefused(f"GIT_AUTH_TYPE {kind!r} is neither https nor ssh")
 
 

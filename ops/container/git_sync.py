@@ -4,7 +4,7 @@ The project from git, before Mage starts: cloned or brought up to date, and chec
 Only a commit that passes `project_check` is ever put to work, by this start or by Mage's own sync later: a git hook
 looks at everything that Mage fetches. The last good commit is kept as `refs/last-good`.
 
-As that hook: python -m ops.container.git_sync check COMMIT
+As that hook: python -m ops.container.git_sync check COMMIT FOLDER
 """
 
 import os
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ops.container.git_remote import NAME, Remote
+from ops.container.git_remote import NAME, Remote, what_to_do
 from ops.container.project_check import faults
 from ops.errors import StartRefused
-from ops.paths import PROJECT, ROOT
+from ops.paths import ROOT
 
 LAST_GOOD = "refs/last-good"
 CANDIDATE = "refs/candidate"
@@ -29,6 +29,8 @@ ASIDE = "refs/aside"
 REACH_SECONDS = 20
 FETCH_SECONDS = 900
 GIT_SECONDS = 120
+GITLINK = "160000 "
+"""How git lists a submodule."""
 SHOWN_FAULTS = 5
 WHO = {f"GIT_{role}_{what}": "start@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 """Whose the commits are that keep what was changed here."""
@@ -40,7 +42,7 @@ while read -r old new ref; do
   [ "$ref" = {tracking} ] || continue
   case "$1 $new" in
     *\\ 0000000000000000000000000000000000000000) ;;
-    prepared*) PYTHONPATH={root} {python} -m ops.container.git_sync check "$new" </dev/null || exit 1 ;;
+    prepared*) PYTHONPATH={root} {python} -m ops.container.git_sync check "$new" {project} </dev/null || exit 1 ;;
     committed*) git update-ref {last_good} "$new" ;;
   esac
 done
@@ -75,7 +77,7 @@ class Checkout:
         try:
             newest = self._fetch()
         except GitError as error:
-            return self._run_old(before, f"cannot be read: {error}", say)
+            return self._run_old(before, f"cannot be read: {what_to_do(str(error))}{error}", say)
         if newest != before and (broken := self._faults(newest)):
             listed = "; ".join(broken[:SHOWN_FAULTS]) + (" ..." if len(broken) > SHOWN_FAULTS else "")
             return self._run_old(before, f"is broken at {newest[:12]}: {listed}", say)
@@ -100,6 +102,7 @@ class Checkout:
         hook = self.folder / ".git" / "hooks" / "reference-transaction"
         hook.parent.mkdir(exist_ok=True)
         values = {"tracking": self.remote.tracking, "root": ROOT, "python": sys.executable, "last_good": LAST_GOOD}
+        values["project"] = self.remote.project
         hook.write_text(HOOK.format(**values))
         hook.chmod(0o755)
 
@@ -120,12 +123,20 @@ class Checkout:
         """Look at a commit's files in a folder of their own."""
         folder = Path(tempfile.mkdtemp(prefix="commit-"))
         try:
-            archive = folder / "files.tar"
-            self._git("archive", "--format=tar", f"--output={archive}", commit)
-            subprocess.run(["tar", "-xf", archive, "-C", folder], check=True, stdin=subprocess.DEVNULL)
-            return faults(folder / PROJECT.name, self.env)
+            # By an index of its own, and not as an archive, which leaves out what .gitattributes calls export-ignore.
+            index = {"GIT_INDEX_FILE": str(folder / "index")}
+            self._git("read-tree", commit, more=index)
+            self._git("checkout-index", "--all", f"--prefix={folder}/files/", more=index)
+            project = self.remote.project
+            return self._submodules(commit) or faults(folder / "files" / project, self.env)
         finally:
             shutil.rmtree(folder)
+
+    def _submodules(self, commit: str) -> list[str]:
+        """Repositories in the project's folder that git would have to fetch too: Mage does not."""
+        listed = self._git("ls-tree", "-r", commit, "--", f"{self.remote.project}/").splitlines()
+        names = [line.partition("\t")[2] for line in listed if line.startswith(GITLINK)]
+        return [f"{name} is a submodule, which is not fetched: put its files into this repository" for name in names]
 
     def _run_old(self, last_good: str | None, why: str, say: Say) -> str:
         problem = f"{self.remote.link} {self.remote.branch} {why}"
@@ -142,7 +153,7 @@ class Checkout:
 
     def _commit_of(self, project: Path) -> str:
         """A commit of the spare project alone, which counts as good until the remote has one."""
-        there = self.folder / PROJECT.name
+        there = self.folder / self.remote.project
         shutil.copytree(project, there, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         self._git("add", "--all")
         return self._git("commit-tree", "-m", "The project of the image", self._git("write-tree"), more=WHO)
@@ -210,9 +221,9 @@ class Checkout:
 
 def main() -> int:
     """Git's hook, in the repository: 1 and the faults on stderr for a commit that must not be put to work."""
-    if sys.argv[1:2] != ["check"] or len(sys.argv) != 3:
+    if sys.argv[1:2] != ["check"] or len(sys.argv) != 4:
         raise SystemExit(__doc__)
-    found = Checkout(Path.cwd(), Remote("", "", ""), os.environ).check(sys.argv[2])
+    found = Checkout(Path.cwd(), Remote("", "", "", project=sys.argv[3]), os.environ).check(sys.argv[2])
     for fault in found[:SHOWN_FAULTS]:
         print(f"error: {sys.argv[2][:12]} is broken and is not put to work: {fault}", file=sys.stderr)
     return 1 if found else 0

@@ -20,6 +20,7 @@ FOLDERS = {
     "transformer": "transformers",
 }
 """Where Mage keeps the files of a kind of block; other kinds have no file of their own, or may lack it."""
+LFS, LARGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1_024
 SUFFIXES = {"python": ".py", "sql": ".sql", "r": ".r", "yaml": ".yaml"}
 
 
@@ -42,7 +43,18 @@ def faults(project: Path, env: Mapping[str, str] = os.environ) -> list[str]:
         found += _unreadable(project, path)
     for path in sorted(project.rglob("*.py")):
         found += _uncompilable(project, path)
-    return found
+    return found + list(_lfs_pointers(project))
+
+
+def _lfs_pointers(project: Path) -> Iterator[str]:
+    """Files that only name their content, which Git LFS has: nobody fetches it here."""
+    small = (path for path in sorted(project.rglob("*")) if path.is_file() and path.stat().st_size < LARGEST_POINTER)
+    for path in small:
+        if path.read_bytes().startswith(LFS):
+            yield (
+                f"{path.relative_to(project)} is a pointer of Git LFS, whose content is not fetched: commit the file "
+                f"itself (git lfs migrate export --include={path.name})"
+            )
 
 
 def _unreadable(project: Path, path: Path) -> list[str]:

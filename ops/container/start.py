@@ -153,13 +153,13 @@ def _from_git(remote: Remote, env: dict[str, str], home: Path, *, serves: bool, 
     env.setdefault("GIT_SYNC_ON_PIPELINE_RUN", "1")
     env |= {**WITH_GIT, **for_git, "GIT_REPO_PATH": str(folder), "GIT_BRANCH": remote.branch}
     env |= {"GIT_AUTH_TYPE": "ssh" if remote.uses_ssh else "https", "GIT_REPO_LINK": remote.link}
-    project = folder / PROJECT.name
+    project = folder / remote.project
     if serves or (alone and not project.is_dir()):
         remote.prepare(home)
         # On Cloud Run every start is a first one: a remote that is away for a while must not take the server with it.
         Checkout(folder, remote, env, PROJECT if is_on_cloud_run(env) else None).sync(say)
         install_git_filter(project)
-        _warn_of_requirements(folder / "requirements.txt", ROOT / "requirements.txt")
+        _warn_of_requirements(project.parent / "requirements.txt", ROOT / "requirements.txt")
     elif not project.is_dir():
         raise StartRefused(f"{project} is not there: start the server first, which clones it")
     return project

@@ -282,6 +282,69 @@ def test_a_repository_of_something_else_is_refused(tmp_path: Path) -> None:
             Instance(tmp_path, other).start()
 
 
+def test_a_project_in_a_folder_of_a_larger_repository_is_followed(
+    tmp_path: Path, instance: Instance, host: GitHost
+) -> None:
+    (host.work / "data").mkdir()
+    shutil.move(host.work / PROJECT.name, host.work / "data" / "trips")
+    (host.work / "website.py").write_text("this is not our concern (")
+    moved = host.push("A larger repository")
+    deep = Instance(tmp_path, host, GIT_PROJECT_PATH="data/trips/")
+    assert deep.start() == moved
+    assert deep.text("data/trips/metadata.yaml").startswith("# The project.")
+    (host.work / "data/trips/data_loaders/load_titanic.py").write_text("def load(")
+    host.push("A mistake")
+    assert "is broken and is not put to work: data_loaders/load_titanic.py" in deep.git("fetch", "mage-repo").stderr
+    assert deep.start() == moved
+
+
+@pytest.mark.parametrize("folder", ["../other", "/etc/../x", "a//b", "a b", "-x", "a/$(id)"])
+def test_a_project_folder_that_is_none_is_refused(folder: str) -> None:
+    with pytest.raises(StartRefused, match="is no folder of the repository such as data/magic-zoomcamp"):
+        remote_of({"GIT_REPO_LINK": "https://example.org/a.git", "GIT_PROJECT_PATH": folder})
+
+
+def test_a_submodule_in_the_project_is_refused_by_name(instance: Instance, host: GitHost) -> None:
+    good = instance.start()
+    host.git("update-index", "--add", "--cacheinfo", f"160000,{good},{PROJECT.name}/utils/shared")
+    host.git("commit", "-qm", "A submodule")
+    host.git("push", "-q", "origin", "main")
+    assert instance.start() == good
+    assert f"{PROJECT.name}/utils/shared is a submodule, which is not fetched: put its files" in instance.said[0]
+
+
+def test_a_pointer_of_git_lfs_is_refused_by_name(instance: Instance, host: GitHost) -> None:
+    good = instance.start()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (host.work / PROJECT.name / "zones.parquet").write_text(pointer)
+    host.push("A large file")
+    assert instance.start() == good
+    assert "zones.parquet is a pointer of Git LFS, whose content is not fetched: commit the file" in instance.said[0]
+
+
+def test_what_git_leaves_out_of_archives_is_looked_at_too(instance: Instance, host: GitHost) -> None:
+    instance.start()
+    with (host.work / ".gitattributes").open("a") as attributes:
+        attributes.write(f"\n{PROJECT.name}/data_loaders export-ignore\n")
+    pushed = host.push("An attribute")
+    assert instance.start() == pushed
+
+
+def test_a_branch_that_was_deleted_and_a_token_that_expired_are_a_line_with_what_to_do(
+    tmp_path: Path, instance: Instance, host: GitHost
+) -> None:
+    good = instance.start()
+    expired = Instance(tmp_path, host, token="a-token-of-last-year")
+    assert expired.start() == good
+    assert "it may have expired: set GIT_ACCESS_TOKEN to a new one that may read" in expired.said[0]
+    host.git("push", "-q", "origin", "main:other")
+    host.git("symbolic-ref", "HEAD", "refs/heads/other", cwd=host.folder / "taxi.git")
+    host.git("push", "-q", "origin", ":main")
+    assert instance.start() == good
+    assert "it has no branch main: push there first, or set GIT_BRANCH" in instance.said[0]
+    assert all("\n" not in line for line in (*expired.said, *instance.said))
+
+
 def test_another_branch_is_followed_when_it_is_named(tmp_path: Path, instance: Instance, host: GitHost) -> None:
     instance.start()
     host.git("switch", "-q", "-c", "trial")
