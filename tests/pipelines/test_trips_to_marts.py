@@ -108,18 +108,48 @@ def test_a_run_builds_its_month_only_and_a_month_that_became_empty_becomes_empty
     build(env)
     january, february = (sql(database, OF_MONTH.format(day)) for day in ("2021-01-01", "2021-02-01"))
     sql(database, "DELETE FROM ny_taxi.yellow_cab_data")
-    said = build(env, "--month", "2021-01", "--exclude", "revenue_is_what_was_loaded")
-    assert "INSERT 0 0" in said
+    assert "INSERT 0 0" in build(env, "--month", "2021-01")
     assert sql(database, OF_MONTH.format("2021-01-01")) == [(0,)] != january
     assert sql(database, OF_MONTH.format("2021-02-01")) == february
-    lost = taxi("dbt", "test", "--month", "2021-01", env=env)
-    assert lost.returncode == 1
-    assert "FAIL 1 revenue_is_what_was_loaded" in lost.stdout
-    with pytest.raises(run.PipelineFailed, match=r"Exception: revenue_is_what_was_loaded: Got 1 result"):
+    load(settings, trips, "yellow", "2021-01")
+    sql(database, "DELETE FROM ny_taxi.yellow_cab_data WHERE pulocationid < 100")
+    lost = r"Exception: revenue_is_what_was_loaded: Got 1 result.* \(the rows: taxi dbt show --select revenue_is_what"
+    with pytest.raises(run.PipelineFailed, match=lost):
         run.run_pipeline("trips_to_marts", {"month": "2021-01"}, env)
     load(settings, trips, "yellow", "2021-01")
     run.run_pipeline("trips_to_marts", {"month": "2021-01"}, env)
     assert sql(database, OF_MONTH.format("2021-01-01")) == january
+
+
+def test_what_people_put_on_the_marts_stays_and_their_own_tables_are_left_alone(
+    env: dict[str, str], settings: Settings, trips: TripServer, database: PostgresSettings
+) -> None:
+    load(settings, trips, "yellow", "2021-01", 1_000)
+    sql(database, "CREATE SCHEMA ny_taxi_marts; CREATE TABLE ny_taxi_marts.fct_tips (mine int, file_month date)")
+    sql(database, "INSERT INTO ny_taxi_marts.fct_tips VALUES (1, '2021-01-01')")
+    refused = taxi("dbt", "build", env=env)
+    assert refused.returncode != 0
+    assert "ny_taxi_marts.fct_tips was not made by this project, and nothing was changed" in refused.stdout
+    with pytest.raises(run.PipelineFailed, match=r"ny_taxi_marts\.fct_tips was not made by this project"):
+        run.run_pipeline("trips_to_marts", {"month": "2021-01"}, env)
+    assert sql(database, "SELECT relname FROM pg_class WHERE relnamespace = 'ny_taxi_marts'::regnamespace") == [
+        ("fct_tips",)
+    ]
+    sql(database, "DROP TABLE ny_taxi_marts.fct_tips")
+    build(env)
+    sql(
+        database, "CREATE VIEW ny_taxi.mine AS SELECT zone, t.* FROM ny_taxi_marts.fct_trips t, ny_taxi_marts.dim_zones"
+    )
+    sql(database, "GRANT SELECT ON ny_taxi_marts.fct_trips, ny_taxi_marts.dim_zones TO PUBLIC")
+    sql(database, "CREATE INDEX mine_too ON ny_taxi_marts.fct_trips (operator)")
+    build(env)
+    build(env, "--month", "2021-01")
+    [(rows,)] = sql(database, "SELECT rows_accepted FROM ny_taxi.load_audit")
+    assert sql(
+        database, "SELECT count(DISTINCT (zone, trip_id)) > 0, to_regclass('ny_taxi_marts.mine_too') FROM ny_taxi.mine"
+    ) == [(True, "ny_taxi_marts.mine_too")]
+    assert sql(database, OF_MONTH.format("2021-01-01")) == [(rows,)]
+    assert sql(database, "SELECT has_table_privilege('public', 'ny_taxi_marts.dim_zones', 'SELECT')") == [(True,)]
 
 
 def test_duplicates_and_reversals_are_marked_and_not_dropped(
@@ -127,26 +157,35 @@ def test_duplicates_and_reversals_are_marked_and_not_dropped(
 ) -> None:
     load(settings, trips, "green", "2020-10", 1_000)
     with connect(database) as connection, connection.cursor() as cursor:
-        # A ride of which no other is like: twice the same, and once taken back.
+        # A ride like no other: twice the same, and once taken back; and another, three times.
         cursor.execute(
             "CREATE TEMP TABLE ride AS SELECT * FROM ny_taxi.green_cab_data "
             "WHERE total_amount > 0 ORDER BY lpep_pickup_datetime LIMIT 1"
         )
-        cursor.execute("UPDATE ride SET total_amount = 1234.5")
-        cursor.execute("INSERT INTO ny_taxi.green_cab_data SELECT * FROM ride; ")
-        cursor.execute("INSERT INTO ny_taxi.green_cab_data SELECT * FROM ride; UPDATE ride SET total_amount = -1234.5")
-        cursor.execute("INSERT INTO ny_taxi.green_cab_data SELECT * FROM ride")
-        cursor.execute("UPDATE ny_taxi.load_audit SET rows_read = rows_read + 3, rows_accepted = rows_accepted + 3")
+        for fare in (1234.5, 1234.5, -1234.5, 77.7, 77.7, 77.7):
+            cursor.execute("UPDATE ride SET fare_amount = %s", (fare,))
+            cursor.execute("INSERT INTO ny_taxi.green_cab_data SELECT * FROM ride")
+        cursor.execute("UPDATE ny_taxi.load_audit SET rows_read = rows_read + 6, rows_accepted = rows_accepted + 6")
         cursor.execute("UPDATE ny_taxi.load_audit SET sums = sums - 'total_amount' - 'trip_distance'")
         connection.commit()
     build(env, "--month", "2020-10")
-    marked = "SELECT total_amount, is_duplicate, is_reversal FROM {} WHERE abs(total_amount) = 1234.5 ORDER BY 1, 2"
-    wanted = [(-1234.5, False, True), (1234.5, False, True), (1234.5, True, True)]
+    marked = (
+        "SELECT fare_amount, is_duplicate, is_reversal FROM {} WHERE abs(fare_amount) IN (1234.5, 77.7) "
+        "ORDER BY 1, 2, 3"
+    )
+    wanted = [
+        (-1234.5, False, True),
+        (77.7, False, False),
+        (77.7, True, False),
+        (77.7, True, False),
+        (1234.5, False, False),
+        (1234.5, False, True),
+    ]
     for table in ("ny_taxi_marts.fct_trips", "ny_taxi_marts.stg_green_trips"):
         assert sql(database, marked.format(table)) == wanted
 
 
-def test_app_trips_that_differ_in_one_amount_are_two_trips(
+def test_app_trips_that_differ_in_what_does_not_identify_them_are_duplicates_and_no_failure(
     env: dict[str, str], settings: Settings, trips: TripServer, database: PostgresSettings
 ) -> None:
     replace_month(judged(settings, trips, "fhvhv", "2021-01", "tlc", 100), settings.postgres)
@@ -159,7 +198,8 @@ def test_app_trips_that_differ_in_one_amount_are_two_trips(
             cursor.execute("INSERT INTO ny_taxi.fhvhv_trip_data SELECT * FROM other; DROP TABLE other")
         connection.commit()
     build(env, "--month", "2021-01", "--select", "dim_zones fct_trips")
-    assert sql(database, "SELECT count(DISTINCT trip_id) FROM ny_taxi_marts.fct_trips") == [(100 + len(amounts),)]
+    counted = "SELECT count(DISTINCT trip_id), count(*) FILTER (WHERE is_duplicate) FROM ny_taxi_marts.fct_trips"
+    assert sql(database, counted) == [(100, len(amounts))]
 
 
 def test_two_runs_at_once_are_one_after_the_other(

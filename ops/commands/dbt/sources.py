@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from nyc_taxi.catalog.columns import Column
 from nyc_taxi.catalog.references import REFERENCES
-from nyc_taxi.catalog.services import SERVICES
+from nyc_taxi.catalog.services import SERVICES, Service
 
 from ops.paths import PROJECT
 
@@ -32,7 +32,8 @@ class _Plain(yaml.SafeDumper):
 def sources_yml() -> str:
     """The text of models/sources.yml."""
     trips = [
-        _table(service.table, service.about, service.columns) | {"columns": [*_columns(service.columns), _FILE_MONTH]}
+        _table(service.table, service.about, service.columns)
+        | {"columns": [*_columns(service.columns), _FILE_MONTH], "config": {"meta": _identity(service)}}
         for service in SERVICES.values()
     ]
     references = [_table(each.name, each.description, each.columns) for each in REFERENCES.values()]
@@ -60,6 +61,13 @@ _FILE_MONTH = {"name": "file_month", "description": "first day of the month of t
 
 def _table(name: str, about: str, columns: Iterable[Column]) -> dict[str, Any]:
     return {"name": name, "description": about, "columns": _columns(columns)}
+
+
+def _identity(service: Service) -> dict[str, list[str]]:
+    """What tells a trip from all others, and, whatever was paid, a ride: as the rules of twins have it."""
+    trip = service.identity or tuple(service.schema.names)
+    ride = [name for name in trip if name not in service.amounts]
+    return {"trip": [name.lower() for name in trip], "ride": [name.lower() for name in ride]}
 
 
 def _columns(columns: Iterable[Column]) -> list[dict[str, str]]:

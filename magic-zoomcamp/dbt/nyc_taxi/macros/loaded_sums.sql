@@ -9,8 +9,20 @@
         (sums ->> 'base_passenger_fare')::double precision as fares,
         coalesce(sums ->> 'trip_distance', sums ->> 'trip_miles')::double precision as miles,
         (sums ->> 'total_amount')::double precision as revenue
-    from {{ source('operation', 'load_audit') }}
+    from {{ source('operation', 'load_audit') }} as audit
     where status = 'loaded' and {{ in_month_of_run() }}
+        -- A month that somebody took out of its table since is no month that was lost on the way.
+        and case service
+            {%- for service, table in [
+                ('yellow', 'yellow_cab_data'), ('green', 'green_cab_data'), ('fhv', 'fhv_trip_data'),
+                ('fhvhv', 'fhvhv_trip_data'),
+            ] %}
+            when '{{ service }}' then exists (
+                select from {{ source('trips', table) }} as trips where trips.file_month = audit.file_month
+            )
+            {%- endfor %}
+            else false
+        end
     order by service, file_month, load_id desc
 {% endmacro %}
 

@@ -5,11 +5,8 @@
 select
     '{{ service }}' as service,
     trips.file_month,
-    {{ trip_id([
-        "'" ~ service ~ "'", 'trips.vendorid', 'trips.' ~ pickup, 'trips.' ~ dropoff, 'trips.pulocationid',
-        'trips.dolocationid', 'trips.passenger_count', 'trips.trip_distance', 'trips.ratecodeid', 'trips.payment_type',
-        'trips.fare_amount', 'trips.tip_amount', 'trips.tolls_amount', 'trips.total_amount',
-    ]) }} as trip_id,
+    {{ hash_of('trip', service ~ '_cab_data') }} as trip_id,
+    {{ hash_of('ride', service ~ '_cab_data') }} as ride_id,
     vendors.name as operator,
     trips.{{ pickup }} as pickup_at,
     trips.{{ dropoff }} as dropoff_at,

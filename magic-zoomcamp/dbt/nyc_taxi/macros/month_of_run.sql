@@ -19,7 +19,7 @@
 {# A condition that holds for the rows that a model builds in this run: those of its month, or all, where the table is
    new or the run has no month. #}
 {% macro rows_of_run() %}
-  {{- "file_month = date '" ~ month_of_run() ~ "'" if is_incremental() else 'true' }}
+  {{- in_month_of_run() if is_incremental() else 'true' }}
 {%- endmacro %}
 
 {# A condition on what a test looks at: the month that was built. #}

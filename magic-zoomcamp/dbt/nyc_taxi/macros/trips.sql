@@ -1,24 +1,38 @@
-{# What identifies a trip, as one short text: the same trip has the same one in every run. #}
-{% macro trip_id(columns) %}
-  {%- set texts = [] %}
-  {%- for column in columns %}
-    {%- do texts.append("coalesce(cast(" ~ column ~ " as " ~ dbt.type_string() ~ "), '')") %}
-  {%- endfor %}
-  {{- dbt.hash("concat(" ~ texts | join(", '|', ") ~ ")") }}
+{# What identifies a trip (`what` is 'trip') or, whatever was paid for it, a ride, as one short text: the same in every run.
+   Which columns do, sources.yml has from the catalog, where the rules not_a_duplicate and no_reversal have it too. #}
+{% macro hash_of(what, table) %}
+  {%- if execute %}
+    {%- set source = graph.sources.values() | selectattr('name', 'equalto', table) | first %}
+    {%- set texts = ["'" ~ table ~ "'"] %}
+    {%- for column in source.config.meta[what] %}
+      {%- do texts.append("coalesce(cast(trips." ~ column ~ " as " ~ dbt.type_string() ~ "), '')") %}
+    {%- endfor %}
+    {{- dbt.hash("concat(" ~ texts | join(", '|', ") ~ ")") }}
+  {%- endif %}
 {%- endmacro %}
 
-{# Two columns that mark what an asker may want to leave out; no row is dropped for them.
-   is_duplicate: an equal trip stands before it. is_reversal: the amount was taken back, or takes one back: the same ride
-   is there with the same amount of the other sign. Every window is within a service and a month, so that a question for
-   one month reads that month only. #}
-{% macro marks() %}
-    row_number() over (partition by {{ ride() }}, trip_id order by trip_id) > 1 as is_duplicate,
-    total_amount <> 0 and min(total_amount) over (partition by {{ ride() }}) < 0
-      and max(total_amount) over (partition by {{ ride() }}) > 0 as is_reversal
-{%- endmacro %}
-
-{% macro ride() -%}
-  service, file_month, pickup_at, dropoff_at, pickup_location_id, dropoff_location_id, cast(trip_distance as {{ dbt.type_string() }}), cast(abs(total_amount) as {{ dbt.type_string() }})
+{# Trips with two marks; no row is dropped for them. is_reversal: a negative fare, or the positive one that it takes back,
+   each with one other. is_duplicate: of those that are left, an equal trip stands before it. Every window is within a
+   month, so that a question for one month reads that month only. #}
+{% macro marked(trips) %}
+{%- set ride = "partition by file_month, ride_id, cast(abs(fare_amount) as " ~ dbt.type_string() ~ ")" %}
+select
+    *,
+    not is_reversal
+        and row_number() over (partition by file_month, trip_id, is_reversal order by trip_id) > 1 as is_duplicate
+from (
+    select
+        *,
+        coalesce(
+            fare_amount <> 0
+            and row_number() over ({{ ride }}, fare_amount > 0 order by trip_id) <= least(
+                count(case when fare_amount < 0 then 1 end) over ({{ ride }}),
+                count(case when fare_amount > 0 then 1 end) over ({{ ride }})
+            ),
+            false
+        ) as is_reversal
+    from {{ trips }}
+) as with_reversals
 {%- endmacro %}
 
 {% macro minutes_between(start, end) %}{{ return(adapter.dispatch('minutes_between')(start, end)) }}{% endmacro %}

@@ -1,5 +1,5 @@
 -- The taxi zones; of the two that are no place, what TLC calls them.
-{{ config(materialized='table') }}
+{{ config(materialized='incremental', unique_key='location_id') }}
 select
     location_id,
     case when borough = 'N/A' then 'Unknown' else borough end as borough,

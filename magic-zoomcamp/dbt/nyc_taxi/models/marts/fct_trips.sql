@@ -7,7 +7,6 @@ with trips as (
     {%- endfor %}
 )
 select
-    trips.*,
-    {{ minutes_between('pickup_at', 'dropoff_at') }} as trip_minutes,
-    {{- marks() }}
-from trips
+    marked.*,
+    {{ minutes_between('pickup_at', 'dropoff_at') }} as trip_minutes
+from ({{ marked('trips') }}) as marked

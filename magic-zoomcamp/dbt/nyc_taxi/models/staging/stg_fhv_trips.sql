@@ -1,4 +1,1 @@
-select
-    *,
-    {{- marks() }}
-from {{ ref('base_fhv_trips') }}
+{{ marked(ref('base_fhv_trips')) }}

@@ -1,4 +1,1 @@
-select
-    *,
-    {{- marks() }}
-from {{ ref('base_fhvhv_trips') }}
+{{ marked(ref('base_fhvhv_trips')) }}

@@ -1,4 +1,1 @@
-select
-    *,
-    {{- marks() }}
-from {{ ref('base_green_trips') }}
+{{ marked(ref('base_green_trips')) }}

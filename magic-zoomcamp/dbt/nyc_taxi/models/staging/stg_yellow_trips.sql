@@ -1,4 +1,1 @@
-select
-    *,
-    {{- marks() }}
-from {{ ref('base_yellow_trips') }}
+{{ marked(ref('base_yellow_trips')) }}

@@ -4,10 +4,8 @@
 select
     'fhv' as service,
     file_month,
-    {{ trip_id([
-        "'fhv'", 'dispatching_base_num', 'pickup_datetime', 'dropoff_datetime', 'pulocationid', 'dolocationid',
-        'sr_flag', 'affiliated_base_number',
-    ]) }} as trip_id,
+    {{ hash_of('trip', 'fhv_trip_data') }} as trip_id,
+    {{ hash_of('ride', 'fhv_trip_data') }} as ride_id,
     dispatching_base_num as operator,
     pickup_datetime as pickup_at,
     dropoff_datetime as dropoff_at,
@@ -24,4 +22,4 @@ select
     {{ no_real }} as congestion_surcharge,
     {{ no_real }} as cbd_congestion_fee,
     {{ no_real }} as total_amount
-from {{ source('trips', 'fhv_trip_data') }}
+from {{ source('trips', 'fhv_trip_data') }} as trips

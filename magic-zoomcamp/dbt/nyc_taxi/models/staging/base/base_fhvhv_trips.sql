@@ -7,11 +7,8 @@
 select
     'fhvhv' as service,
     trips.file_month,
-    {{ trip_id([
-        "'fhvhv'", 'trips.hvfhs_license_num', 'trips.dispatching_base_num', 'trips.request_datetime',
-        'trips.pickup_datetime', 'trips.dropoff_datetime', 'trips.pulocationid', 'trips.dolocationid',
-        'trips.trip_miles', 'trips.driver_pay',
-    ] + paid) }} as trip_id,
+    {{ hash_of('trip', 'fhvhv_trip_data') }} as trip_id,
+    {{ hash_of('ride', 'fhvhv_trip_data') }} as ride_id,
     licences.name as operator,
     trips.pickup_datetime as pickup_at,
     trips.dropoff_datetime as dropoff_at,
