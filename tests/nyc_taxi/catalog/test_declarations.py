@@ -81,6 +81,9 @@ def test_a_type_that_not_every_target_has_is_refused_with_those_there_are(kind: 
     ("columns", "more", "said"),
     [
         ((), {"table": "order"}, "table 'order' is a word of SQL"),
+        ((), {"table": "load_audit"}, "table 'load_audit' is one that there is beside the tables of services"),
+        ((), {"table": "bike_rides_rejected"}, "table 'bike_rides_rejected' is one that there is beside the tables"),
+        ((), {"name": "../rides"}, "service '../rides' is no plain name, of small letters, digits and _"),
         ((), {"table": "bike-rides"}, "table 'bike-rides' is no plain name"),
         ((Column("Started", TEXT),), {}, "service rides: column started is there twice; capitals make no other name"),
         ((), {"pickup": "begun"}, "service rides: pickup names begun, which is no column that it could be"),

@@ -169,6 +169,16 @@ def test_a_run_asks_for_rules_by_name_action_and_parameters(rules: object, told:
         ("yellow", "plausible_speed:max=3", "rule plausible_speed: 'max=3' is not one of reject, warn, max_mph=100"),
         ("yellow", "plausible_speed:max_mph=fast", "rule plausible_speed: 'max_mph=fast' is not one of reject, warn"),
         ("yellow", "plausible_speed:max_mph=nan", "rule plausible_speed: 'max_mph=nan' is not one of reject, warn"),
+        (
+            "yellow",
+            "plausible_speed:max_mph=-1",
+            "'max_mph=-1' is not one of reject, warn, max_mph=100, each at most once",
+        ),
+        (
+            "yellow",
+            "plausible_fare:min_usd=10:max_usd=1",
+            "rule plausible_fare: no row passes min_usd=10:max_usd=1, whose least is above its most",
+        ),
         ("yellow", "plausible_speed:max_mph=1:max_mph=2", "rule plausible_speed: 'max_mph=2' is not one of"),
         ("yellow", "in_month:warn:reject", "rule in_month: 'warn:reject' is not one of reject, warn, each at most"),
         ("yellow", "in_month:", "rule in_month: '' is not one of reject, warn, each at most once"),
@@ -191,7 +201,7 @@ def test_what_is_no_rule_is_refused_in_one_line_with_what_there_is(service: str,
     assert len(str(refused.value).splitlines()) == 1
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["", ":warn"]))
+@given(st.floats(min_value=0, allow_nan=False, allow_infinity=False), st.sampled_from(["", ":warn"]))
 def test_a_rule_is_read_as_it_is_written(mph: float, action: str) -> None:
     rule = rule_named(f"plausible_speed:max_mph={mph!r}{action}")
     assert (rule.parameters, rule.action == WARN) == ({"max_mph": mph}, bool(action))

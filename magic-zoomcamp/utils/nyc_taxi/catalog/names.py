@@ -10,6 +10,11 @@ LONGEST_TABLE = LONGEST - len("_rejected_2021_01_new")
 """A table's longest relative is the new partition of its rejected rows."""
 OURS = {"file_month", "reason", "source_row", "source_text"}
 """Columns that every table has beside its own, or that of its rejected rows."""
+TABLES = {
+    *("load_audit", "reference_audit", "taxi_zones"),
+    *("payment_types", "rate_codes", "vendors", "trip_types", "fhvhv_licences"),
+}
+"""Tables that are there beside those of the services."""
 SYSTEM = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 """https://www.postgresql.org/docs/16/ddl-system-columns.html"""
 BIGQUERY_PREFIXES = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier")
@@ -48,6 +53,14 @@ def check_column(name: str) -> None:
 def check_table(name: str) -> None:
     """Raise UnknownName for a table's name that a target does not take as it is."""
     _check("table", name, LONGEST_TABLE)
+    if name.lower() in TABLES or name.lower().endswith("_rejected"):
+        raise UnknownName(f"table {name!r} is one that there is beside the tables of services: give it another name")
+
+
+def check_service(name: str) -> None:
+    """Raise UnknownName for a service's name that no folder and no option could have as it is."""
+    if not _PLAIN.fullmatch(name):
+        raise UnknownName(f"service {name!r} is no plain name, of small letters, digits and _, not a digit first")
 
 
 def _check(what: str, name: str, longest: int) -> None:
@@ -56,7 +69,8 @@ def _check(what: str, name: str, longest: int) -> None:
     if len(name) > longest:
         raise UnknownName(f"{what} {name!r} has {len(name)} characters, of which Postgres has room for {longest}")
     if name.lower() in RESERVED:
-        raise UnknownName(f"{what} {name!r} is a word of SQL, which every query would have to quote: {_other(name)}")
+        advice = _other(name) if what == "column" else "give it another name"
+        raise UnknownName(f"{what} {name!r} is a word of SQL, which every query would have to quote: {advice}")
 
 
 def _other(name: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nyc_taxi.catalog.columns import FLAG, LICENCE, REAL, SMALL, TEXT, TIME, WHOLE, Codes, Column
 from nyc_taxi.catalog.legacy import LEGACY_DROPPED, LEGACY_NAMES, LEGACY_SPELLINGS
-from nyc_taxi.catalog.names import check_table
+from nyc_taxi.catalog.names import check_service, check_table
 from nyc_taxi.errors import UnknownName, not_one_of
 
 VENDORS: Codes = {1: "Creative Mobile", 2: "Curb (VeriFone)", 3: "DDS", 6: "Myle", 7: "Helix"}
@@ -59,6 +59,7 @@ class Service:
 
     def __post_init__(self) -> None:
         """Raise UnknownName for a table that SQL must quote, columns of one name, and roles that no column can have."""
+        check_service(self.name)
         check_table(self.table)
         types = {column.name: column.type for column in self.columns}
         for name, times in Counter(column.name.lower() for column in self.columns).items():

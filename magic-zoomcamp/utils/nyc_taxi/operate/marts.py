@@ -12,7 +12,7 @@ from nyc_taxi.catalog.references import REFERENCES
 from nyc_taxi.catalog.services import SERVICES
 from nyc_taxi.errors import NotPublished, TargetUnavailable, UnknownName, not_one_of
 from nyc_taxi.load.postgres import references as in_postgres
-from nyc_taxi.load.postgres.audit import AUDIT_TABLE
+from nyc_taxi.load.postgres.audit import AUDIT_TABLE, is_current
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.load.postgres.tables import ensure_tables
 from nyc_taxi.months import Month
@@ -140,8 +140,7 @@ def _count_in_postgres(build: Build) -> list[str]:
     """The services of which the month, or any, was loaded."""
     schema = build.settings.postgres.schema
     with connect(build.settings.postgres) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.{AUDIT_TABLE}",))
-        if cursor.fetchone() != (True,):
+        if not is_current(cursor, schema):
             return []
         day = build.month.first_day if build.month else None
         cursor.execute(

@@ -61,17 +61,21 @@ class Rule:
             name, is_parameter, value = option.partition("=")
             if option in (REJECT, WARN):
                 action.append(option)
-            elif is_parameter and name in self.parameters and name not in parameters and _is_number(value):
+            elif is_parameter and name in self.parameters and name not in parameters and _is_number(value, name):
                 parameters[name] = float(value)
             else:
                 raise self._refused(option)
         if len(action) > 1:
             raise self._refused(":".join(action))
-        return replace(self, action=action[0] if action else REJECT, parameters={**self.parameters, **parameters})
+        asked = {**self.parameters, **parameters}
+        if any(asked.get(name.replace("min_", "max_", 1), most) < most for name, most in asked.items()):
+            raise UnknownName(f"rule {self.name}: no row passes {':'.join(options)}, whose least is above its most")
+        return replace(self, action=action[0] if action else REJECT, parameters=asked)
 
     def _refused(self, option: str) -> UnknownName:
         known = (REJECT, WARN, *(f"{name}={_digits(default)}" for name, default in self.parameters.items()))
-        return UnknownName(f"rule {self.name}: {option!r} is not one of {', '.join(known)}, each at most once")
+        numbers = ", with any number" if self.parameters else ""
+        return UnknownName(f"rule {self.name}: {option!r} is not one of {', '.join(known)}, each at most once{numbers}")
 
     def columns_in(self, service: Service) -> list[str]:
         """Its columns as the service calls them; UnknownName for one that the service does not have."""
@@ -100,9 +104,10 @@ class MonthRule(Rule):
         return judge
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: str, name: str) -> bool:
+    """Whether it is one that the parameter can have: the most of something is not below 0."""
     try:
-        return isfinite(float(text))
+        return isfinite(float(text)) and (float(text) >= 0 or name.startswith("min_"))
     except ValueError:
         return False
 
