@@ -23,8 +23,8 @@ def test_a_run_once_that_failed_leaves_no_active_trigger_and_its_reason_is_in_th
     )
 
     def ended() -> dict[str, object] | None:
-        found = mage.ended(pipeline_uuid="api_to_postgres", pipeline_schedule_id=trigger["id"])
-        return found[0] if found else None
+        found = mage.ended(pipeline_uuid="api_to_postgres")
+        return next((run for run in found if run["pipeline_schedule_id"] == trigger["id"]), None)
 
     run = wait(ended, 120, "the end of the run")
     assert run["status"] == "failed"

@@ -78,9 +78,11 @@ def test_a_trigger_that_git_changes_fires_at_its_next_tick_and_not_at_once(mage:
         commit(triggers, cron)  # the next sync puts the file back
         time.sleep(4)  # ticks of the scheduler
         assert known(cron) == [(number, enabled)]
-    assert mage.runs(pipeline_uuid=PIPELINE, pipeline_schedule_id=number) == []
+    # Asked of the database: Mage's list of a pipeline's runs has those of all its triggers.
+    of_trigger = f"SELECT id FROM pipeline_run WHERE pipeline_schedule_id = {number}"
+    assert sql(mage.metadata, of_trigger) == []
     commit(triggers, "* * * * *")
-    wait(lambda: mage.runs(pipeline_uuid=PIPELINE, pipeline_schedule_id=number), 90, "the run of the next minute")
+    wait(lambda: sql(mage.metadata, of_trigger) or None, 90, "the run of the next minute")
 
 
 def test_a_sync_that_fails_twice_is_one_message_with_what_to_do(mage: Mage, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_the_fields_that_differ_are_named(mage: Mage, ticking: Path, tmp_path: P
     assert (row.state, row.why) == (State.CHANGED, "schedule_interval, sla, start_time, variables")
 
 
-def test_a_schedule_that_is_on_in_code_fires_for_this_minute_and_for_none_of_those_it_missed(
+def test_a_schedule_that_is_on_in_code_fires_from_its_next_time_on_and_for_none_of_those_it_missed(
     mage: Mage, ticking: Path
 ) -> None:
     began = datetime.now(UTC)
@@ -148,11 +148,11 @@ def test_a_schedule_that_is_on_in_code_fires_for_this_minute_and_for_none_of_tho
         runs: list[dict[str, Any]] = mage.api.list("pipeline_runs", pipeline_uuid="ticking")
         return runs if runs and all(run["status"] in FINISHED for run in runs) else None
 
-    runs = wait(fired, 60, "a run of the trigger")
+    runs = wait(fired, 90, "a run of the trigger")
     assert {run["status"] for run in runs} == {"completed"}
     assert {run["pipeline_schedule_name"] for run in runs} == {"every_minute"}
     dates = sorted(datetime.fromisoformat(run["execution_date"]) for run in runs)
-    assert began - timedelta(minutes=1) <= dates[0] <= began
+    assert timedelta(0) <= dates[0] - began <= timedelta(minutes=1, seconds=5)  # it takes a moment to be seen
     assert len(dates) == len(set(dates)) <= 2  # the second one where the minute has just ended
     # It has runs, and goes all the same when it is an orphan.
     write(ticking, EVERY_MINUTE)
