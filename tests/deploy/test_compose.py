@@ -186,8 +186,10 @@ RUNS: dict[str, dict[str, str]] = {
     "green_taxi_etl": {},
     "load_many": {"services": "yellow,green", "from": "2021-01", "to": "2021-01"},
     "local_to_gcs": {},
+    "reference_tables": {},
     "test_config": {},
     "trip_report": MONTH,
+    "trips_to_marts": {"month": "2021-01"},
 }
 """Every pipeline, with a month as large as it really is; in this order."""
 

@@ -31,11 +31,14 @@ OF_MONTH = "SELECT count(*) FROM ny_taxi_marts.fct_trips WHERE file_month = '{}'
 
 @pytest.fixture
 def env(env: dict[str, str], trips: TripServer, database: PostgresSettings) -> dict[str, str]:
-    """The environment of a run, the zones published, and no marts."""
+    """The environment of a run, the zones published, no marts, and no trips that an earlier test left in BigQuery."""
     generate_zones(trips.folder)
     sql(database, "DROP SCHEMA IF EXISTS ny_taxi_marts CASCADE")
     google = Settings.from_environment(env).google
-    bigquery_client(google).delete_dataset("ny_taxi_marts", delete_contents=True, not_found_ok=True)
+    client = bigquery_client(google)
+    client.delete_dataset("ny_taxi_marts", delete_contents=True, not_found_ok=True)
+    for table in client.list_tables(google.dataset):
+        client.delete_table(table)
     return env
 
 
