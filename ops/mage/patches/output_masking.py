@@ -58,6 +58,7 @@ SHOWN = frozenset(
         "ENV",
         "DEFAULT_OWNER_EMAIL",
         "DEFAULT_OWNER_USERNAME",
+        "GIT_PROJECT_PATH",
         "GIT_REPO_LINK",
         "GIT_BRANCH",
         "GIT_AUTH_TYPE",
