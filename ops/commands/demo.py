@@ -84,7 +84,10 @@ def command() -> int:
         _say(f"mage run trips_to_marts: zones, revenue, tips and speeds in {target}")
         run_pipeline("trips_to_marts", {"target": target}, env)
     settings = Settings.from_environment(env)
-    loaded = [_look(*month[:4], took, settings) for month, took in zip(MONTHS, seconds, strict=True)]
+    loaded = [
+        _look(service_named(service), Month.parse(month), rows, took, settings)
+        for (service, month, _, rows, _), took in zip(MONTHS, seconds, strict=True)
+    ]
     Console().print(_table(loaded))
     agree = all(month.agrees for month in loaded)
     print(f"{'All numbers agree' if agree else 'FAILED  the numbers disagree'} ({time.monotonic() - started:.0f} s)")
@@ -135,18 +138,17 @@ def _load(service: str, month: str, origin: str, env: dict[str, str]) -> float:
     return time.monotonic() - started
 
 
-def _look(service: str, month: str, origin: str, rows: int, seconds: float, settings: Settings) -> Loaded:
-    """What was audited of a month, and what every target and its marts now hold."""
-    taxis = service_named(service)
+def _look(service: Service, month: Month, rows: int, seconds: float, settings: Settings) -> Loaded:
+    """What was audited of a month of so many published rows, and what every target and its marts now hold."""
     with connect(settings.postgres) as connection, connection.cursor() as cursor:
         cursor.execute(
             f"SELECT url, rows_read, rows_accepted, rejected, sums FROM {settings.postgres.schema}.load_audit "
             f"WHERE service = %s AND file_month = %s AND status = 'loaded' ORDER BY load_id DESC LIMIT 1",
-            (service, Month.parse(month).first_day),
+            (service.name, month.first_day),
         )
         url, rows_read, rows_accepted, rejected, sums = cursor.fetchone() or ()
-    _, rows_rejected, _ = measure_month(taxis, Month.parse(month), settings.postgres)
-    held = measure_targets(taxis, Month.parse(month), settings) + measure_marts(taxis, Month.parse(month), settings)
+    _, rows_rejected, _ = measure_month(service, month, settings.postgres)
+    held = measure_targets(service, month, settings) + measure_marts(service, month, settings)
     return Loaded(Path(url).name, rows, rows_read, rows_accepted, rejected, sums, seconds, rows_rejected, held)
 
 

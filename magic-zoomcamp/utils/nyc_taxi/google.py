@@ -104,10 +104,11 @@ def bigquery_client(settings: GoogleSettings) -> bigquery.Client:
     return bigquery.Client(project=project, credentials=credentials, location=settings.location)
 
 
-def bigquery_rows(client: bigquery.Client, sql: str) -> list[tuple[Any, ...]]:
-    """The rows that a query answers with; for few of them."""
-    job = client.query(sql, retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
-    answer = job.result(retry=bigquery_retry(), timeout=REQUEST_SECONDS, job_retry=None)
+def bigquery_rows(client: bigquery.Client, sql: str, seconds: float | None = None) -> list[tuple[Any, ...]]:
+    """The rows that a query answers with; for few of them. `seconds`: the patience of bigquery_retry."""
+    patient = bigquery_retry(seconds)
+    job = client.query(sql, retry=patient, timeout=REQUEST_SECONDS, job_retry=None)
+    answer = job.result(retry=patient, timeout=REQUEST_SECONDS, job_retry=None)
     return [tuple(row) for row in answer]
 
 

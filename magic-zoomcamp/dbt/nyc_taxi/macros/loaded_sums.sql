@@ -1,6 +1,16 @@
 {# What was loaded of each service and month of the run: trips, and those sums that the target knows of. #}
 {% macro loaded_sums() %}{{ return(adapter.dispatch('loaded_sums')()) }}{% endmacro %}
 
+{# Of each service its table, and the columns of fare, miles and what was paid, where the files have them. #}
+{% macro amounts_of_services() %}
+    {{ return({
+        'yellow': ('yellow_cab_data', 'fare_amount', 'trip_distance', 'total_amount'),
+        'green': ('green_cab_data', 'fare_amount', 'trip_distance', 'total_amount'),
+        'fhv': ('fhv_trip_data', none, none, none),
+        'fhvhv': ('fhvhv_trip_data', 'base_passenger_fare', 'trip_miles', none),
+    }) }}
+{% endmacro %}
+
 {% macro postgres__loaded_sums() %}
     select distinct on (service, file_month)
         service,
@@ -13,10 +23,7 @@
     where status = 'loaded' and {{ in_month_of_run() }}
         -- A month that somebody took out of its table since is no month that was lost on the way.
         and case service
-            {%- for service, table in [
-                ('yellow', 'yellow_cab_data'), ('green', 'green_cab_data'), ('fhv', 'fhv_trip_data'),
-                ('fhvhv', 'fhvhv_trip_data'),
-            ] %}
+            {%- for service, (table, _, _, _) in amounts_of_services().items() %}
             when '{{ service }}' then exists (
                 select from {{ source('trips', table) }} as trips where trips.file_month = audit.file_month
             )
@@ -27,13 +34,7 @@
 {% endmacro %}
 
 {% macro bigquery__loaded_sums() %}
-    {%- set amounts = {
-        'yellow': ('yellow_cab_data', 'fare_amount', 'trip_distance', 'total_amount'),
-        'green': ('green_cab_data', 'fare_amount', 'trip_distance', 'total_amount'),
-        'fhv': ('fhv_trip_data', none, none, none),
-        'fhvhv': ('fhvhv_trip_data', 'base_passenger_fare', 'trip_miles', none),
-    } %}
-    {%- for service, (table, fares, miles, revenue) in amounts.items() %}
+    {%- for service, (table, fares, miles, revenue) in amounts_of_services().items() %}
     select
         '{{ service }}' as service,
         file_month,

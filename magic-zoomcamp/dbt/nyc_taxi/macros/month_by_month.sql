@@ -1,6 +1,6 @@
 {# The configuration of a table of which a run replaces its month as a whole, however old the month is, and whatever the
-   month now has: a month that became empty becomes empty here. Without a month, it replaces all of them. In Postgres the table stays the
-   same one: with it stay the views, grants and indexes that people put on it. #}
+   month now has: a month that became empty becomes empty here. Without a month, it replaces all of them. In Postgres
+   the table stays the same one: with it stay the views, grants and indexes that people put on it. #}
 {% macro month_by_month(cluster_by=[]) %}
   {%- set month = month_of_run() %}
   {%- set common = {'materialized': 'incremental', 'on_schema_change': 'append_new_columns'} %}

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -100,6 +101,10 @@ class StagedReference:
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.sha256:
             raise NotATripFile(f"{path} is gone or was changed: run reference_tables again, from its first block")
         return pq.read_table(path, schema=self.reference.schema)
+
+    def records(self) -> list[tuple[Any, ...]]:
+        """The rows as tuples, as a database takes and gives them."""
+        return [*zip(*self.table().to_pydict().values(), strict=True)]
 
 
 def to_frame(staged: Sequence[StagedReference]) -> pd.DataFrame:

@@ -74,21 +74,20 @@ def wait_until_loaded(
     wait(is_loaded, longest_wait(variables), every)
 
 
-def prepare_marts(variables: Mapping[str, object], settings: Settings | None = None) -> Build:
+def prepare_marts(variables: Mapping[str, object], settings: Settings | None = None) -> None:
     """
-    Make what dbt reads where it is missing, the trip tables and the reference tables, and return what it will build.
+    Make what dbt reads where it is missing: the trip tables and the reference tables.
 
     Raises TargetUnavailable where the user may not make the marts' schema, and what loading reference tables raises.
     """
     build = build_of(variables, settings)
     prepare: Callable[[Settings], bool] = _prepare_postgres if build.target == POSTGRES else _prepare_bigquery
     if not prepare(build.settings):
-        load_references(build)
-    return build
+        _load_references(build)
 
 
-def load_references(build: Build) -> None:
-    """Bring the reference tables of the build's target up to date."""
+def _load_references(build: Build) -> None:
+    """Bring the reference tables of the build's target up to date; those of BigQuery by the bucket."""
     staged = stage_references(build.settings)
     if build.target == POSTGRES:
         in_postgres.replace_references(staged, build.settings.postgres)

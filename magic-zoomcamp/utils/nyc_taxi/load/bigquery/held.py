@@ -2,10 +2,8 @@
 
 import re
 
-from google.cloud import bigquery
-
 from nyc_taxi.catalog.services import SERVICES, Service
-from nyc_taxi.google import REQUEST_SECONDS, bigquery_client, bigquery_retry, google_errors
+from nyc_taxi.google import bigquery_client, bigquery_rows, google_errors
 from nyc_taxi.load.bigquery.tables import FILE_MONTH
 from nyc_taxi.load.holding import PATIENCE_SECONDS, Holding, Holdings
 from nyc_taxi.months import Month
@@ -26,11 +24,9 @@ def held_months(google: GoogleSettings) -> Holdings:
     )
     with google_errors(f"BigQuery {client.project}.{google.dataset}", google):
         return {
-            (by_table[row["table_name"]], Month(int(row["partition_id"][:4]), int(row["partition_id"][4:]))): Holding(
-                row["total_rows"], loaded_at=row["last_modified_time"]
-            )
-            for row in _answer(client, sql)
-            if PARTITION_ID.fullmatch(row["partition_id"] or "")
+            (by_table[table], Month(int(partition[:4]), int(partition[4:]))): Holding(rows, loaded_at=changed)
+            for table, partition, rows, changed in bigquery_rows(client, sql, PATIENCE_SECONDS)
+            if PARTITION_ID.fullmatch(partition or "")
         }
 
 
@@ -44,14 +40,8 @@ def sum_months(google: GoogleSettings, service: Service, first: Month, last: Mon
         f"WHERE {FILE_MONTH} BETWEEN DATE '{first.first_day}' AND DATE '{last.first_day}' GROUP BY {FILE_MONTH}"
     )
     with google_errors(f"BigQuery {table}", google):
-        found = [tuple(row) for row in _answer(client, sql)]
+        found = bigquery_rows(client, sql, PATIENCE_SECONDS)
     return {
         (service.name, Month.of(day)): Holding(rows, dict(zip(service.measures, totals, strict=True)))
         for day, rows, *totals in found
     }
-
-
-def _answer(client: bigquery.Client, sql: str) -> list[bigquery.Row]:
-    patient = bigquery_retry(PATIENCE_SECONDS)
-    job = client.query(sql, retry=patient, timeout=REQUEST_SECONDS, job_retry=None)
-    return list(job.result(retry=patient, timeout=REQUEST_SECONDS, job_retry=None))

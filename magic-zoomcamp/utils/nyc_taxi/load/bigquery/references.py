@@ -44,8 +44,8 @@ def check_references(staged: Sequence[StagedReference], google: GoogleSettings) 
         name = _name(each, client, google)
         with google_errors(f"BigQuery {name}", google):
             sql = f"SELECT {', '.join(each.reference.schema.names)} FROM `{name}`"
-            rows = {*bigquery_rows(client, sql)}
-        if rows != {*zip(*each.table().to_pydict().values(), strict=True)}:
+            rows = bigquery_rows(client, sql)
+        if {*rows} != {*each.records()}:
             raise CountsDisagree(f"BigQuery {name} holds other rows than {each.url}: run again")
 
 

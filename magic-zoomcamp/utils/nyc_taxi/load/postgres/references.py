@@ -42,7 +42,7 @@ def check_references(staged: Sequence[StagedReference], settings: PostgresSettin
         for each in staged:
             columns = ", ".join(each.reference.schema.names)
             cursor.execute(f"SELECT {columns} FROM {settings.schema}.{each.name}")
-            if {*cursor.fetchall()} != {*zip(*each.table().to_pydict().values(), strict=True)}:
+            if {*cursor.fetchall()} != {*each.records()}:
                 raise CountsDisagree(f"{settings.schema}.{each.name} holds other rows than {each.url}: run again")
 
 
@@ -53,7 +53,7 @@ def _replace(cursor: Cursor, schema: str, staged: StagedReference) -> None:
     kinds = ", ".join(f"{column.name} {TYPES[column.type]}" for column in reference.columns)
     cursor.execute(f"CREATE TABLE IF NOT EXISTS {name} ({kinds}, PRIMARY KEY ({reference.key}))")
     comment(cursor, name, reference.description, reference.columns)
-    rows = [*zip(*staged.table().to_pydict().values(), strict=True)]
+    rows = staged.records()
     new = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
     insert = f"INSERT INTO {name} ({', '.join(columns)}) VALUES %s ON CONFLICT ({reference.key}) DO UPDATE SET {new}"
     execute_values(cursor, insert, rows, page_size=1_000)
