@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from jinja2 import Template
 
 from ops.cli import taxi
+from ops.commands.dbt.sources import DBT_PROJECT, SOURCES
 from ops.commands.doctor import project as doctor
 from ops.commands.doctor.finding import Finding
 from ops.container.project_check import faults
@@ -53,8 +54,10 @@ def odd(name: str) -> str:
 def test_every_yaml_of_the_project_escapes_what_it_pastes() -> None:
     own = [ROOT / name for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()]
     unrendered = {
-        PROJECT / "pipelines" / "load_many" / "metadata.yaml"
-    }  # Mage renders one value of it, once it is read
+        PROJECT / "pipelines" / "load_many" / "metadata.yaml",  # Mage renders one value of it, once it is read
+        DBT_PROJECT / "profiles.yml",  # and dbt all values of these
+        SOURCES,
+    }
     having = {path for path in own if path.suffix in {".yaml", ".yml"} and "env_var(" in path.read_text()}
     assert having == {*RENDERED, *unrendered}
     for path in RENDERED:
@@ -214,3 +217,22 @@ def test_a_command_that_starts_mage_refuses_before_anything_is_started(
     said = done.output.removeprefix("FAILED  ")
     assert done.exit_code == 1
     assert said.startswith("magic-zoomcamp/io_config.yaml: what POSTGRES_PASSWORD holds breaks it: paste it as"), said
+
+
+DBT_PASSWORD = """
+import os, sys
+from dbt_common.context import set_invocation_context
+set_invocation_context(os.environ)
+from dbt.config.profile import Profile, read_profile
+from dbt.config.renderer import ProfileRenderer
+mine = read_profile(sys.argv[1])["nyc_taxi"]
+_, found = Profile.render_profile(mine, "nyc_taxi", "postgres", ProfileRenderer({}))
+assert found["password"] == os.environ["POSTGRES_PASSWORD"], found["password"]
+"""
+
+
+def test_dbt_takes_a_password_from_the_environment_as_it_is() -> None:
+    env = process_environment() | {"POSTGRES_PASSWORD": odd("POSTGRES_PASSWORD")}
+    command = [sys.executable, "-c", DBT_PASSWORD, str(DBT_PROJECT)]
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
