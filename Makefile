@@ -14,7 +14,7 @@ TAXI := $(PY) -m ops.cli
 # Google's clients say at every start that this Python will end one day.
 export PYTHONWARNINGS ?= ignore:You are using a Python version
 
-.PHONY: help setup deploy-tools demo run ui backfill triggers sql plan doctor up down status test test-large test-chaos test-fuzz test-deploy \
+.PHONY: help setup deploy-tools demo run ui backfill triggers sql plan doctor up down status test test-large test-chaos test-fuzz test-soak test-deploy \
   test-containers audit lint format bench screenshots lock
 
 # What a command line may set, beside the settings of dev.env: for every target, and for one.
@@ -117,13 +117,16 @@ lint: $(READY) ## Check style and types
 	$(PY) -m mypy
 
 test: $(READY) ## Run the tests, of style and types too
-	$(PY) -m pytest -m "not large and not containers and not chaos and not fuzz" $(SIDE_BY_SIDE)
+	$(PY) -m pytest -m "not large and not containers and not chaos and not fuzz and not soak" $(SIDE_BY_SIDE)
 
 test-large: $(READY) ## Run the tests that need 14 M rows or many minutes
 	$(PY) -m pytest -m large
 
 test-chaos: $(READY) ## Run hundreds of kills, races and lies of the origin, and every order of two runs
 	$(PY) -m pytest -m chaos -s
+
+test-soak: $(READY) ## Let a trigger fire every minute, ten times, or SOAK_MINUTES=1440; says memory at start and end
+	$(PY) -m pytest -m soak -s
 
 test-fuzz: $(READY) ## Read ten minutes of odd files, and load them into every target
 	$(PY) -m pytest -m fuzz

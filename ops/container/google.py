@@ -20,8 +20,8 @@ def choose(env: dict[str, str], data: Path) -> None:
     Complete the environment for Google Cloud Storage and BigQuery.
 
     With GCS_BUCKET, the real cloud. Without, the emulators at GCS_EMULATOR and BIGQUERY_EMULATOR, if they run: bucket,
-    data set and key are made. The key file that compose mounts counts only if it is a file: without one, it mounts
-    /dev/null. StartRefused for a key that cannot be read.
+    data set and key are made. The key file that compose mounts counts only if something is in it: without one, it
+    mounts the empty no_key.json of this folder. StartRefused for a key that cannot be read.
     """
     _check_key(env)
     addresses = [urlsplit(env.get(name, "")) for name in ("GCS_EMULATOR", "BIGQUERY_EMULATOR")]
@@ -54,8 +54,8 @@ def _check_key(env: dict[str, str]) -> None:
         raise StartRefused(
             f"{KEY} cannot be read by user {os.getuid()}: put MAGE_UID=<owner of the key, see `id -u`> into .env"
         )
-    if not path.is_file():
-        if not path.is_char_device():
+    if not path.is_file() or not path.stat().st_size:
+        if not path.exists():
             raise StartRefused(f"{KEY} names {path}, which is not there: name the key's file, or leave it empty")
         env.pop(KEY, None)
 

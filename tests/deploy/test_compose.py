@@ -59,6 +59,15 @@ def test_compose_gives_every_service_a_health_check_or_its_image_does() -> None:
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text().rpartition("FROM")[2]
 
 
+def test_every_service_comes_back_by_itself_and_mounts_nothing_that_only_linux_has() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert {name: service.get("restart") for name, service in services.items()} == dict.fromkeys(
+        services, "unless-stopped"
+    )
+    assert "/dev/null" not in (ROOT / "docker-compose.yml").read_text()
+    assert (ROOT / "ops" / "container" / "no_key.json").read_bytes() == b""
+
+
 # --- The containers ---------------------------------------------------------------------------------------------------
 
 

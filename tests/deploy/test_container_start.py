@@ -215,6 +215,7 @@ def test_a_password_changed_in_the_web_ui_survives_a_start_in_production_and_giv
     [
         ("", None),
         (os.devnull, None),
+        (str(ROOT / "ops" / "container" / "no_key.json"), None),
         ("{}", "GOOGLE_APPLICATION_CREDENTIALS is a folder"),
         ("{}/absent.json", "GOOGLE_APPLICATION_CREDENTIALS names {}/absent.json, which is not there"),
     ],

@@ -1,0 +1,1 @@
+"""Patches of Mage's scheduler: triggers, runs and what executes them."""
