@@ -68,6 +68,10 @@ class Settings:
     staging_most: int
     """Bytes that the staging folder may hold; 0: as many as the disk."""
     reports_dir: Path
+    reports_prefix: str
+    """A folder's name in the bucket where reports are kept too; empty for none."""
+    public_url: str
+    """Where people reach the web UI, without a slash at the end; empty where none is known."""
     google: GoogleSettings
     slowest_download: int
     """Bytes a second below which an origin's answer is given up and asked for again; 0: never."""
@@ -116,6 +120,8 @@ class Settings:
             staging_dir=Path(get("STAGING_DIR", ".local/staging")).resolve(),
             staging_most=int(float(staging_most) * 1e9),
             reports_dir=Path(get("REPORTS_DIR", ".local/reports")).resolve(),
+            reports_prefix=get("REPORTS_PREFIX", "").strip("/"),
+            public_url=get("MAGE_PUBLIC_HOST", "").rstrip("/"),
             google=GoogleSettings(
                 bucket=bucket,
                 project=get("GOOGLE_CLOUD_PROJECT", ""),

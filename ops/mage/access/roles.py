@@ -45,6 +45,7 @@ LOOKS = frozenset(
         "projects",
         "statuses",
         "tags",
+        "ReportPageHandler",
     }
 )
 """What a Viewer may GET, a resource or what belongs to one: the pages of runs, logs, triggers, pipelines, charts."""

@@ -89,6 +89,7 @@ SHOWN = frozenset(
         "STAGING_DIR",
         "STAGING_MAX_GB",
         "REPORTS_DIR",
+        "REPORTS_PREFIX",
         "NYC_TAXI_LOCAL_DIR",
         "MAGE_DATA_DIR",
         "MAGE_REPO_PATH",

@@ -78,6 +78,7 @@ def test_a_viewer_gets_no_route_but_pages_and_the_api(
         ("GET", "FrontDoor"),
         ("GET", "MainPageHandler"),
         ("GET", "PipelineRunsPageHandler"),  # as empty
+        ("GET", "ReportPageHandler"),  # which tell of sums, and of no trip
         ("GET", "StaticFileHandler"),
         ("POST", "ApiTriggerPipelineHandler"),  # which has a key of its own
     }

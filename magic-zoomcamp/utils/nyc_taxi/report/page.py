@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from nyc_taxi.report.coverage.page import PAGE as COVERAGE
 from nyc_taxi.report.coverage.page import write_beside_reports
 from nyc_taxi.report.numbers import ReportNumbers, busiest_zones, count_month, most_first
 from nyc_taxi.report.pictures import Picture, pictures
+from nyc_taxi.report.shelf import address, keep
 from nyc_taxi.report.templating import template
 from nyc_taxi.settings import Settings
 
@@ -42,6 +43,8 @@ class Report:
     rows_rejected: int
     path: str
     bytes: int
+    address: str = ""
+    """Where it can be opened: in the web UI, where its address is known."""
 
 
 def write_reports(manifest: Manifest, settings: Settings) -> pd.DataFrame:
@@ -55,9 +58,13 @@ def write_reports(manifest: Manifest, settings: Settings) -> pd.DataFrame:
         raise UnknownName(f"trip_report tells of taxi zones: service {name!r} is not one of {', '.join(TITLES)}")
     zones, written = taxi_zones(settings), []
     for file in manifest.files:
-        written.append(write_report(file, zones, zone_list_url(settings), settings.reports_dir))
-        print(f"{file.service_name} {file.month}: the report is at {written[-1].path}", flush=True)
+        report = write_report(file, zones, zone_list_url(settings), settings.reports_dir)
+        name = f"{file.service_name}/{file.month}/{PAGE}"
+        written.append(replace(report, address=address(name, settings)))
+        print(f"{file.service_name} {file.month}: the report is at {written[-1].address}", flush=True)
+        keep(name, settings)
     write_beside_reports(settings)
+    keep(COVERAGE, settings)
     return pd.DataFrame(map(asdict, written), columns=[field.name for field in fields(Report)])
 
 
