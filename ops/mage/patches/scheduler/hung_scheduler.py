@@ -59,9 +59,14 @@ def apply(manager: ModuleType) -> None:
     manager.run_scheduler, manager.check_scheduler_status = run_and_say, look_and_end  # type: ignore[attr-defined]
 
 
+def _path() -> Path:
+    return Path(os.environ.get("MAGE_DATA_DIR") or Path.home() / ".mage_data") / NAME  # as Mage has it
+
+
 def say_moved() -> None:
     """Write down the time since this machine began, which nobody sets."""
-    path = Path(os.environ.get("MAGE_DATA_DIR") or ".") / NAME
+    path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{NAME}.{os.getpid()}")
     new.write_text(str(time.monotonic()))
     new.replace(path)
@@ -70,7 +75,7 @@ def say_moved() -> None:
 def still_for() -> float:
     """Seconds since the scheduler has moved; 0 where nobody knows, as after a start of the machine."""
     try:
-        moved = float((Path(os.environ.get("MAGE_DATA_DIR") or ".") / NAME).read_text())
+        moved = float(_path().read_text())
     except (FileNotFoundError, ValueError):
         return 0.0
     return max(0.0, time.monotonic() - moved)
