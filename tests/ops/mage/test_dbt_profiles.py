@@ -23,12 +23,13 @@ assert not os.path.exists(folder)
 
 def test_a_rendered_profile_lies_in_a_private_folder(tmp_path: Path) -> None:
     (tmp_path / "profiles.yml").write_text("mine:\n  outputs:\n    dev: { password: \"{{ env_var('SECRET') }}\" }\n")
-    places = {"MAGE_DATA_DIR": str(tmp_path / "data"), "TMPDIR": str(tmp_path), "SECRET": "only-for-dbt"}
+    places = {"MAGE_DATA_DIR": str(tmp_path / "data"), "SECRET": "only-for-dbt"}
     ran = subprocess.run(
         [sys.executable, "-c", RENDER, tmp_path], cwd=ROOT, env=process_environment() | places,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     folder, mode = ran.stdout.split()[-2:]
-    assert folder.startswith(f"{tmp_path}/mage-dbt-")
+    assert folder.startswith(f"{tmp_path}/data/dbt/profiles/")
+    assert not list((tmp_path / "data/dbt/profiles").iterdir()), "nothing stays"
     assert mode == "0o700"

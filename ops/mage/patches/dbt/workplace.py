@@ -41,9 +41,14 @@ def apply(dbt_cli: ModuleType) -> None:
     dbt_cli.DBTCli.invoke = invoke_in_turn
 
 
+def folder_of_dbt(environ: Mapping[str, str]) -> Path:
+    """Where dbt writes what is nobody's to keep: below Mage's data."""
+    return Path(environ.get("MAGE_DATA_DIR") or Path.home() / ".mage_data") / "dbt"
+
+
 def set_folders(environ: MutableMapping[str, str]) -> None:
     """Say where dbt writes, below Mage's data, unless the environment says it already."""
-    data = Path(environ.get("MAGE_DATA_DIR") or Path.home() / ".mage_data") / "dbt"
+    data = folder_of_dbt(environ)
     environ.setdefault("DBT_TARGET_PATH", str(data / "target"))
     environ.setdefault("DBT_LOG_PATH", str(data / "logs"))
 
