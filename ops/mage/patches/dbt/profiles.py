@@ -4,8 +4,8 @@ The rendered profiles.yml of a dbt project, with its passwords, lies in a folder
 Fault: for each dbt block, Mage writes it into `.profiles_interpolated_temp_...` in the checkout, readable by all; a
 block that is killed leaves it there, and git would commit it.
 
-Patch: the folder is made below Mage's data, in one with mode 700, and Mage removes it at the block's end. This project's
-own profiles.yml is not rendered by Mage at all (its `raw`): this is for those that people bring.
+Patch: the folder is made below Mage's data, in one with mode 700, and Mage removes it at the block's end. This
+project's own profiles.yml is not rendered by Mage at all (its `raw`): this is for those that people bring.
 """
 
 import inspect
