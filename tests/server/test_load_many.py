@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ops.synthetic.generate import generate
 from tests.conftest import sql
@@ -19,15 +18,9 @@ MISSING = ("green", "2019-06")
 
 
 def started(mage: Mage, **variables: str) -> int:
-    """A run of a trigger made for it, with the settings of the shipped one; its id."""
-    shipped = yaml.safe_load((mage.checkout / "magic-zoomcamp/pipelines/load_many/triggers.yaml").read_text())
-    [settings] = [each["settings"] for each in shipped["triggers"] if each["name"] == "chosen_months"]
+    """A run of a trigger made for it, without settings as Run@once has none; its id."""
     trigger = mage.api.create(
-        "pipelines/load_many/pipeline_schedules",
-        name="a matrix",
-        schedule_type="api",
-        status="active",
-        settings=settings,
+        "pipelines/load_many/pipeline_schedules", name="a matrix", schedule_type="api", status="active"
     )
     run = mage.api.create(f"pipeline_schedules/{trigger['id']}/pipeline_runs", variables=variables)
     return int(run["id"])
@@ -56,7 +49,7 @@ def failures(mage: Mage, run: int) -> list[tuple[object, ...]]:
     return sql(
         mage.database,
         "SELECT block, service, to_char(file_month, 'YYYY-MM'), split_part(error, ' at ', 1) FROM ny_taxi.load_audit "
-        f"WHERE status = 'failed' AND pipeline = 'load_many' AND run_id = '{run}'",
+        f"WHERE status = 'failed' AND pipeline = 'load_many' AND run_id = '{run}' ORDER BY loaded_at",
     )
 
 
@@ -79,10 +72,18 @@ def test_a_month_that_is_missing_fails_alone_and_is_retried_alone(mage: Mage) ->
     assert status == "failed"
     assert set(blocks) == {"choose_months", "load_month", "summarise_loads", *children}
     assert {name for name, block in blocks.items() if block["status"] != "completed"} == {failed, "summarise_loads"}
-    assert audited(mage) == sorted((*each, rows) for each, rows in ROWS.items() if each != MISSING)
+    there = {each: rows for each, rows in ROWS.items() if each != MISSING}
+    assert audited(mage) == sorted((*each, rows) for each, rows in there.items())
+    table = table_of(mage, blocks["summarise_loads"])
+    assert [tuple(row[:3]) for row in table[:-1]] == [(*each, rows) for each, rows in there.items()]
+    assert table[-1][:3] == ["total", "5 months", sum(there.values())]
 
     said = "NotPublished: {} {} is not published".format(*MISSING)
-    assert failures(mage, run) == [(failed, *MISSING, said)]
+    counted = "CountsDisagree: 6 months were chosen and 5 loaded; missing: {} {}.".format(*MISSING)
+    by_month, by_summary = failures(mage, run)
+    assert by_month == (failed, *MISSING, said)
+    assert by_summary[0] == "summarise_loads"
+    assert str(by_summary[3]).startswith(counted)
     [message] = [text for text in mage.messages.texts() if failed in text]
     assert said in message
 
@@ -100,6 +101,13 @@ def test_a_month_that_is_missing_fails_alone_and_is_retried_alone(mage: Mage) ->
     assert [tuple(row[:3]) for row in table[:-1]] == [(*each, rows) for each, rows in ROWS.items()]
     assert table[-1][:3] == ["total", "6 months", sum(ROWS.values())]
     assert all(read == accepted + rejected for _, _, read, accepted, rejected, _ in table)
+
+
+def test_without_any_month_there_is_nothing_to_summarise(mage: Mage) -> None:
+    status, blocks = when_ended(mage, started(mage, services="green", **{"from": "2020-02"}))
+    assert status == "failed"
+    assert blocks["load_month:green_2020-02"]["status"] == "failed"
+    assert blocks["summarise_loads"]["status"] == "upstream_failed"
 
 
 def test_a_month_that_an_origin_cannot_have_is_refused_before_anything_runs(mage: Mage) -> None:

@@ -106,7 +106,11 @@ def check_summary(table: pd.DataFrame, chosen: Sequence[RunContext]) -> None:
     there = sorted(zip(months["service"], months["month"], strict=True))
     wanted = sorted((run.service.name, str(run.month)) for run in chosen)
     if there != wanted:
-        raise CountsDisagree(f"chosen were {wanted}, loaded were {there}: retry the run's incomplete blocks")
+        missing = ", ".join(" ".join(each) for each in wanted if each not in there) or "none"
+        raise CountsDisagree(
+            f"{len(wanted)} months were chosen and {len(there)} loaded; missing: {missing}. Their blocks say why: "
+            "retry the run's incomplete blocks when that is mended"
+        )
     unequal = table[table["rows_read"] != table["rows_accepted"] + table["rows_rejected"]]
     if len(unequal) or not months["rows_read"].gt(0).all():
         raise CountsDisagree(f"rows are missing: read is not accepted and rejected in\n{table.to_string(index=False)}")
