@@ -1,0 +1,1 @@
+"""Patches by which reports are opened in the web UI."""
