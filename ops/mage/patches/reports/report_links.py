@@ -15,8 +15,10 @@ UPSTREAM = "none filed"
 MODULE = "mage_ai.orchestration.db.models.schedules"
 BLOCK = "write_trip_report"
 NAMED = re.compile(r"[a-z]+ \d{4}-\d\d")
-STYLE = "color: #4877ff"
-LINK = f'<p><a href="/reports/{{0}}/{{1}}/trip_report.html" target="_blank" style="{STYLE}">The report of {{0}} {{1}}</a></p>'
+LINK = (
+    '<p><a href="/reports/{0}/{1}/trip_report.html" target="_blank" style="color: #4877ff">'
+    "The report of {0} {1}</a></p>"
+)
 
 
 def is_needed(schedules: ModuleType) -> bool:
