@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import uuid
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ MONTH_ROWS = 1_369_765
 MAGE_UID = 1234 if os.getuid() == 0 else os.getuid()
 """Whose the project's files are; not the image's own user, wherever the test may choose."""
 RUN_SECONDS = 400
+METADATA = "mage_metadata"
+"""Mage's own database."""
 TRIPS = """\
 services:
   trips: # the trip files, at 127.0.0.1:8000 of Mage's own network
@@ -101,6 +104,28 @@ class Stack:
         """Start a run and wait for its end; its status."""
         return self.ended(self.start_run(pipeline, **variables))
 
+    def start_trigger_of_every_minute(self, pipeline: str) -> int:
+        """Its number."""
+        given = {"name": "every minute", "schedule_type": "time", "schedule_interval": "* * * * *", "status": "active"}
+        return int(self.api.create(f"pipelines/{pipeline}/pipeline_schedules", **given)["id"])
+
+    def triggers_of_every_minute(self) -> list[int]:
+        asked = "SELECT id FROM pipeline_schedule WHERE schedule_interval = '* * * * *' AND status = 'ACTIVE'"
+        return [int(row[0]) for row in self.sql(asked, METADATA)]
+
+    def fires_again(self, trigger: int) -> bool:
+        """Wait until a trigger of every minute has made a run more and that is done."""
+        done = f"SELECT count(*) FROM pipeline_run WHERE pipeline_schedule_id = {trigger} AND status = 'COMPLETED'"
+        before = self.sql(done, METADATA)
+        return wait(lambda: self.sql(done, METADATA) != before or None, 150, f"a run of trigger {trigger}")
+
+    def wait_until_healthy(self) -> None:
+        def look() -> bool | None:
+            states = [self.container(service)["State"] for service in ("magic", "postgres")]
+            return all(state["Running"] and state["Health"]["Status"] == "healthy" for state in states) or None
+
+        wait(look, 180, "healthy containers")
+
     def killed_for_memory(self) -> int:
         """How many of Mage's processes the kernel has killed at the memory limit; cgroups of either version."""
         files = "cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null"
@@ -119,6 +144,16 @@ def docker(*arguments: str, cwd: Path = ROOT, **env: str) -> "subprocess.Complet
         timeout=2400,
         check=False,
     )
+
+
+def kill_and_start_engine(folder: Path) -> None:
+    """Kill the engine that with_engine.sh has started, with what runs in it, and start another."""
+    path = folder / "dockerd.pid"
+    os.kill(int(path.read_text()), signal.SIGKILL)
+    with (folder / "dockerd.log").open("ab") as log:
+        engine = subprocess.Popen(["dockerd"], stdout=log, stderr=log, start_new_session=True)
+    path.write_text(f"{engine.pid}\n")
+    wait(lambda: docker("info").returncode == 0 or None, 60, "the engine")
 
 
 def copy_of_the_project(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The containers, for real: built, started, used, killed and started again. Skipped where no engine runs."""
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from ops.mage.owner import EMAIL
 from ops.paths import PROJECT, ROOT
 from ops.synthetic.generate import generate
 from tests.conftest import REAL_FILES
-from tests.deploy.stack import MAGE_UID, MONTH_ROWS, Stack, docker
+from tests.deploy.stack import MAGE_UID, METADATA, MONTH_ROWS, Stack, docker, kill_and_start_engine
 from tests.server.conftest import wait
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3000)]
@@ -82,7 +83,7 @@ def test_the_first_start_says_how_to_sign_in(stack: Stack) -> None:
 
 
 def test_mage_keeps_its_metadata_in_postgres_apart_from_the_trips(stack: Stack) -> None:
-    assert stack.sql('SELECT email FROM "user"', "mage_metadata") == [[EMAIL]]
+    assert stack.sql('SELECT email FROM "user"', METADATA) == [[EMAIL]]
     assert stack.sql("SELECT to_regclass('pipeline_run')") == [[""]]
 
 
@@ -162,6 +163,34 @@ def test_a_month_is_whole_after_a_kill_in_the_middle_of_a_load(stack: Stack) -> 
     new = int(stack.sql("SELECT rows_accepted FROM ny_taxi.load_audit ORDER BY load_id DESC LIMIT 1")[0][0])
     assert new > old
     assert stack.rows("yellow_cab_data", "2021-01") == new
+
+
+def test_what_the_kernel_kills_comes_back_and_goes_on(stack: Stack) -> None:
+    """As for want of memory: nobody has asked for it, so the engine starts it again."""
+    trigger = stack.start_trigger_of_every_minute("test_config")
+    killed = stack.start_run("api_to_postgres", service="yellow", month="2021-01", origin="dtc")
+    wait(
+        lambda: stack.sql("SELECT 1 FROM block_run WHERE status = 'RUNNING'", METADATA) or None, 120, "a block at work"
+    )
+    stack.compose("exec", "-T", "magic", "sh", "-c", "kill -9 -1", check=False)
+    wait(lambda: stack.container("magic")["RestartCount"] or None, 60, "the engine's restart")
+    docker("restart", "--time", "0", stack.container("trips")["Id"])  # it shares a network that is new now
+    stack.wait_until_healthy()
+    assert stack.fires_again(trigger)
+    assert stack.ended(killed) == "completed"
+    assert stack.rows("yellow_cab_data", "2021-01") > MONTH_ROWS / 2
+
+
+def test_an_engine_that_dies_and_starts_again_has_everything_at_work(stack: Stack) -> None:
+    if "ENGINE_FOLDER" not in os.environ:
+        pytest.skip("the engine is somebody's own: only one that with_engine.sh has started is killed")
+    [trigger] = stack.triggers_of_every_minute()
+    rows = stack.rows("yellow_cab_data", "2021-01")
+    kill_and_start_engine(Path(os.environ["ENGINE_FOLDER"]))
+    stack.wait_until_healthy()
+    assert stack.fires_again(trigger)
+    stack.api.update("pipeline_schedules", trigger, status="inactive")
+    assert stack.rows("yellow_cab_data", "2021-01") == rows
 
 
 def test_a_dump_brings_trips_and_history_back(stack: Stack) -> None:

@@ -18,4 +18,6 @@ finish() {
 trap finish EXIT
 
 bash "$here/prepare.sh" "$folder" || echo "No container engine could be made ready"
+# Ours to kill, in tests.
+[ ! -e "$folder/dockerd.pid" ] || export ENGINE_FOLDER=$folder
 "$@"
