@@ -29,7 +29,7 @@ services:
     image: nyc-taxi-mage
     network_mode: service:magic
     entrypoint: ["python", "-m", "ops.stack.trip_server", "/trips", "8000"]
-    healthcheck: { disable: true } # the image's own is for Mage
+    healthcheck: { test: ["CMD", "true"] } # the image's own is for Mage
     volumes: ["./trips:/trips:ro"]
 """
 
