@@ -11,7 +11,8 @@
 #   yellow  2019-03   7.8 M rows    0.27 GB + 0.14 GB
 #   fhvhv   2025-01    20 M rows    1.5 GB  + 0.5 GB      the largest there is
 # Mage with two months at once stays within 2 GiB: 0.4 idle, some 0.5 a month. So 4 GiB are 2 for Mage and 2 for one
-# month of anything, or some fifteen of yellow. What was staged goes by the pipeline clean_up, or with the instance.
+# month of anything, or some fifteen of yellow. What was staged goes when another month needs the room (STAGING_MAX_GB),
+# by the pipeline clean_up, or with the instance.
 # More at once: staging = { gib = 6 }, memory_gib = 8, cpu = 2; or a job per month (cloud_run_executor); or a disk.
 locals {
   # Not on Filestore: staging locks files, and Cloud Run mounts a share without locks.
@@ -48,7 +49,10 @@ locals {
       REMOTE_LOGS_PREFIX   = "${local.runs_prefix}/logs"
       REMOTE_VARIABLES_DIR = "gs://${google_storage_bucket.lake.name}/${local.runs_prefix}/variables"
       REPORTS_DIR          = "${local.staging_dir}/reports"
+      REPORTS_PREFIX       = "${local.runs_prefix}/reports"
       STAGING_DIR          = local.staging_dir
+      # The rest of the volume: the reports' pages, and what a file system needs itself.
+      STAGING_MAX_GB = format("%.2f", 0.9 * local.staging_gib * pow(1024, 3) / pow(1000, 3))
     },
     var.git == null ? {} : {
       GIT_REPO_LINK = var.git.url

@@ -40,14 +40,14 @@ resource "google_storage_bucket" "lake" {
     }
   }
 
-  # Block outputs and logs of runs: the same 30 days as Mage's variables_retention_period.
+  # Block outputs and logs of runs: the same 30 days as Mage's variables_retention_period. Reports, beside them, stay.
   lifecycle_rule {
     action {
       type = "Delete"
     }
     condition {
       age            = 30
-      matches_prefix = ["${local.runs_prefix}/"]
+      matches_prefix = ["${local.runs_prefix}/logs/", "${local.runs_prefix}/variables/"]
     }
   }
 

@@ -1,0 +1,79 @@
+"""What Terraform tells Mage of the machine that it makes: room for staged files, and where reports outlive it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nyc_taxi.settings import Settings
+
+from tests.deploy.terraform import FakeCloud, FakeProviders, Workspace
+from tests.deploy.test_terraform_faults import environment, service
+from tests.deploy.test_terraform_recovery import plan
+
+GIB = 1 << 30
+OBJECTS = {"storage.objects.create", "storage.objects.delete", "storage.objects.get"}
+"""What a page in the bucket needs: an overwritten one is deleted first."""
+PERMISSIONS = {
+    "roles/storage.objectUser": {*OBJECTS, "storage.objects.list", "storage.objects.update"},
+    "roles/storage.legacyBucketReader": {"storage.buckets.get", "storage.objects.list"},
+}
+
+
+@pytest.fixture(scope="module")
+def applied(fake_providers: FakeProviders, tmp_path_factory: pytest.TempPathFactory) -> FakeCloud:
+    """A cloud with the defaults applied to it."""
+    folder = tmp_path_factory.mktemp("applied")
+    cloud = fake_providers.start(folder)
+    Workspace.of(folder / "terraform", cloud).apply()
+    return cloud
+
+
+def staging(cloud: FakeCloud) -> tuple[int, int]:
+    """The size of the volume for staged files, and how many bytes Mage may keep there."""
+    template = service(cloud)["template"][0]
+    [volume] = [volume for volume in template["volumes"] if volume["name"] == "staging"]
+    told = {name: value for name, value in environment(cloud).items() if isinstance(value, str)}
+    size = int(volume["empty_dir"][0]["size_limit"].removesuffix("Gi")) * GIB
+    return size, Settings.from_environment(told).staging_most
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"staging": {"gib": 6}, "memory_gib": 8, "cpu": 2}, {"staging": {"disk": True}}],
+    ids=("as it is", "more memory", "a disk"),
+)
+def test_staged_files_may_take_nine_tenths_of_their_volume(
+    fake_providers: FakeProviders, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    cloud = fake_providers.start(tmp_path)
+    workspace = Workspace.of(tmp_path / "terraform", cloud)
+    workspace.apply(**given)
+    size, most = staging(cloud)
+    assert 0.89 < most / size < 0.91
+    assert "No changes." in plan(workspace, **given)
+
+
+def test_reports_are_kept_in_the_bucket(applied: FakeCloud) -> None:
+    told = {name: value for name, value in environment(applied).items() if isinstance(value, str)}
+    settings = Settings.from_environment(told)
+    [bucket] = applied.requests("google_storage_bucket")
+    assert settings.google.bucket == bucket.config["name"]
+    assert settings.reports_prefix == "mage/reports"
+    mage = f"serviceAccount:{service(applied)['template'][0]['service_account']}"
+    grants = [grant.config for grant in applied.requests("google_storage_bucket_iam_member")]
+    may = set().union(*(PERMISSIONS[grant["role"]] for grant in grants if grant["member"] == mage))
+    assert may >= OBJECTS
+
+
+def test_reports_stay_when_what_runs_wrote_goes(applied: FakeCloud) -> None:
+    [bucket] = applied.requests("google_storage_bucket")
+    told = environment(applied)
+    ages = {
+        prefix: rule["condition"][0]["age"]
+        for rule in bucket.config["lifecycle_rule"]
+        for prefix in rule["condition"][0]["matches_prefix"] or ()
+        if rule["condition"][0]["age"]
+    }
+    runs = [f"{told['REMOTE_LOGS_PREFIX']}/", told["REMOTE_VARIABLES_DIR"].split("/", 3)[3] + "/"]
+    assert [ages[prefix] for prefix in runs] == [30, 30]
+    assert not [prefix for prefix in ages if f"{told['REPORTS_PREFIX']}/".startswith(prefix)]
