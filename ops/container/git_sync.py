@@ -28,6 +28,8 @@ CANDIDATE = "refs/candidate"
 ASIDE = "refs/aside"
 REACH_SECONDS = 20
 FETCH_SECONDS = 900
+FETCH_SECONDS_BEFORE_A_PROBE = 90
+"""On Cloud Run a start has four minutes, in which the database may be late by one, and Mage comes up."""
 GIT_SECONDS = 120
 GITLINK = "160000 "
 """How git lists a submodule."""
@@ -113,7 +115,8 @@ class Checkout:
         if not listed:
             raise GitError(f"it has no branch {self.remote.branch}: push there first, or set GIT_BRANCH")
         # Into a ref of ours, and no other: what is seen as the remote's branch must have been checked.
-        self._git("fetch", "--quiet", "--no-tags", "--refmap=", NAME, f"+{branch}:{CANDIDATE}", seconds=FETCH_SECONDS)
+        seconds = FETCH_SECONDS_BEFORE_A_PROBE if self.spare else FETCH_SECONDS
+        self._git("fetch", "--quiet", "--no-tags", "--refmap=", NAME, f"+{branch}:{CANDIDATE}", seconds=seconds)
         newest = self._commit(CANDIDATE)
         if newest is None:
             raise GitError(f"{branch} is no commit")

@@ -30,6 +30,8 @@ class GitHost:
         self.folder = folder
         self.work = folder / "work"
         self.asked_without_token = 0
+        self.serves_files = threading.Event()
+        self.serves_files.set()
         folder.mkdir(parents=True)
         self.git("init", "-q", "--bare", "-b", "main", "taxi.git", cwd=folder)
         self.git("config", "http.receivepack", "true", cwd=folder / "taxi.git")
@@ -71,8 +73,13 @@ class GitHost:
         assert old in text
         path.write_text(text.replace(old, new))
 
+    def stall(self) -> None:
+        """Still say which commits there are, and send none of them."""
+        self.serves_files.clear()
+
     def take_down(self) -> None:
         """Answer nobody any more."""
+        self.serves_files.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -105,6 +112,8 @@ class GitHost:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                if b"command=fetch" in body:
+                    host.serves_files.wait()
                 path, _, query = self.path.partition("?")
                 asked = {
                     "PATH": os.environ["PATH"],

@@ -201,6 +201,21 @@ def test_a_wrong_token_at_the_first_start_is_refused(tmp_path: Path, host: GitHo
     assert host.asked_without_token >= 2
 
 
+def test_where_a_probe_waits_for_the_start_a_host_that_is_slow_does_not_cost_it(
+    tmp_path: Path, host: GitHost, as_in_image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = Instance(tmp_path, host)
+    instance.spare = as_in_image
+    host.stall()
+    monkeypatch.setattr("ops.container.git_sync.FETCH_SECONDS_BEFORE_A_PROBE", 1)
+    began = time.monotonic()
+    instance.start()
+    assert time.monotonic() - began < 10
+    assert "cannot be read: the host does not answer: " in instance.said[0]
+    assert "no answer within 1 s" in instance.said[0]
+    assert instance.said[1].endswith("The project of the image")
+
+
 def break_python(host: GitHost) -> str:
     host.edit(LOADER, "def load_titanic(", "def load_titanic((")
     return "data_loaders/load_titanic.py, line"

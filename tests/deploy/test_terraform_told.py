@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from nyc_taxi.settings import Settings
 
-from tests.deploy.terraform import FakeCloud, FakeProviders, Workspace
+from ops.container import database, git_sync
+from tests.deploy.terraform import IMAGE, FakeCloud, FakeProviders, Workspace
 from tests.deploy.test_terraform_faults import environment, service
 from tests.deploy.test_terraform_recovery import plan
 
@@ -26,6 +27,20 @@ def applied(fake_providers: FakeProviders, tmp_path_factory: pytest.TempPathFact
     cloud = fake_providers.start(folder)
     Workspace.of(folder / "terraform", cloud).apply()
     return cloud
+
+
+def test_an_image_by_its_digest_cannot_become_another_one(workspace: Workspace, fake_cloud: FakeCloud) -> None:
+    by_digest = IMAGE.replace(":1", f"@sha256:{'0a' * 32}")
+    workspace.apply(image=by_digest)
+    assert service(fake_cloud)["template"][0]["containers"][0]["image"] == by_digest
+    assert "No changes." in plan(workspace, image=by_digest)
+
+
+def test_tags_that_the_clean_up_takes_can_be_taken(applied: FakeCloud) -> None:
+    [registry] = applied.requests("google_artifact_registry_repository")
+    [delete] = [one for one in registry.config["cleanup_policies"] if one["action"] == "DELETE"]
+    assert delete["condition"][0]["tag_state"] == "ANY"
+    assert not registry.config["docker_config"], "an immutable tag cannot be deleted, nor the image that has it"
 
 
 def staging(cloud: FakeCloud) -> tuple[int, int]:
@@ -51,6 +66,13 @@ def test_staged_files_may_take_nine_tenths_of_their_volume(
     size, most = staging(cloud)
     assert 0.89 < most / size < 0.91
     assert "No changes." in plan(workspace, **given)
+
+
+def test_the_slowest_start_leaves_mage_a_minute_before_the_probe_gives_up(applied: FakeCloud) -> None:
+    [probe] = service(applied)["template"][0]["containers"][0]["startup_probe"]
+    git = git_sync.REACH_SECONDS + git_sync.FETCH_SECONDS_BEFORE_A_PROBE
+    slowest = git + database.SECONDS + database.CONNECT_SECONDS
+    assert slowest + 60 <= probe["period_seconds"] * probe["failure_threshold"]
 
 
 def test_reports_are_kept_in_the_bucket(applied: FakeCloud) -> None:
