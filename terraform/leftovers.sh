@@ -19,6 +19,7 @@ said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 left=0
 unasked=0
+# In the filters below, a pattern is in single quotes: gcloud takes bare parentheses for its own.
 
 # look KIND COMMAND ...: run it, and say each line that it prints.
 look() {
@@ -46,20 +47,20 @@ ask() {
 ask "Cloud Run service" run services list --region "$region" \
   --filter "$run_labelled" --format 'value(metadata.name)'
 ask "Cloud Run job" run jobs list --region "$region" \
-  --filter 'metadata.name~^mage-data-prep-block-' --format 'value(metadata.name)'
+  --filter "metadata.name~'^$name-(block-[0-9]+-[0-9a-f]{10}|filestore)$'" --format 'value(metadata.name)'
 ask "Cloud SQL instance" sql instances list --filter "settings.userLabels.app=$name" --format 'value(name)'
 ask "bucket" storage buckets list --filter "$labelled" --format 'value(name)'
 ask "registry" artifacts repositories list --filter "$labelled" --format 'value(name)'
 ask "secret" secrets list --filter "$labelled" --format 'value(name)'
 ask "Filestore instance" filestore instances list --filter "$labelled" --format 'value(name)'
-ask "service account" iam service-accounts list --filter "email~^$name-(run|deploy)@" --format 'value(email)'
+ask "service account" iam service-accounts list --filter "email~'^$name-(run|deploy)@'" --format 'value(email)'
 ask "workload identity pool" iam workload-identity-pools list --location global \
   --filter "name~/${name:0:18}-github- AND state=ACTIVE" --format 'value(name)'
 ask "role" iam roles list --filter "name~/${name//-/_}_executor_" --format 'value(name)'
 ask "right in the project" projects get-iam-policy "$project" --flatten 'bindings[].members' \
-  --filter "bindings.members~:$name-(run|deploy)@" --format 'value(bindings.members,bindings.role)'
+  --filter "bindings.members~'serviceAccount:$name-(run|deploy)@'" --format 'value(bindings.members,bindings.role)'
 
-named="name~^$name(-redirect|-[0-9a-f]{6})?$"
+named="name~'^$name(-redirect|-[0-9a-f]{6})?$'"
 for kind in addresses forwarding-rules target-{http,https}-proxies ssl-certificates url-maps backend-services; do
   ask "$kind" compute "$kind" list --global --filter "$named" --format 'value(name)'
 done

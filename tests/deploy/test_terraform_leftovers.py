@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ops.mage.patches.scheduler.cloud_run_jobs import own_name
 from tests.conftest import process_environment
-from tests.deploy.terraform import SOURCE, Configuration
+from tests.deploy.terraform import SOURCE, Configuration, Json
 
 # Looks for the answer to its arguments, prints it, and keeps the question.
 PROGRAM = r"""#!/usr/bin/env python3
@@ -52,6 +55,43 @@ LABELLED = {
     "google_sql_database_instance": "sql instances",
     "google_storage_bucket": "storage buckets",
 }
+# gcloud's own reading of a filter: argument 1 is its folder, 2 the filter, 3 a list of resources.
+FILTER = r"""
+import json, sys
+sys.path[:0] = [f"{sys.argv[1]}/lib", f"{sys.argv[1]}/lib/third_party"]
+from googlecloudsdk.core.resource import resource_filter
+reads = resource_filter.Compile(sys.argv[2])
+print(json.dumps([bool(reads.Evaluate(resource)) for resource in json.loads(sys.argv[3])]))
+"""
+OURS, THEIRS = {"app": "mage", "managed-by": "terraform"}, {"app": "mage", "managed-by": "hand"}
+POOL = "projects/1/locations/global/workloadIdentityPools"
+FOUND: dict[str, tuple[list[Json], list[Json]]] = {
+    "run services": ([{"metadata": {"labels": OURS}}], [{"metadata": {"labels": THEIRS}}]),
+    "run jobs": (
+        [{"metadata": {"name": name}} for name in ("mage-block-4711-0a1b2c3d4e", "mage-filestore")],
+        [{"metadata": {"name": name}} for name in ("mage-2-block-4711-0a1b2c3d4e", "mage-blocks", "my-filestore")],
+    ),
+    "sql instances": ([{"settings": {"userLabels": OURS}}], [{"settings": {"userLabels": {"app": "mage-2"}}}]),
+    **{
+        words: ([{"labels": OURS}], [{"labels": THEIRS}, {}])
+        for words in ("storage buckets", "artifacts repositories", "secrets list", "filestore instances")
+    },
+    "service-accounts": (
+        [{"email": f"mage-{what}@my-project.iam.gserviceaccount.com"} for what in ("run", "deploy")],
+        [{"email": "mage-2-run@my-project.iam.gserviceaccount.com"}],
+    ),
+    "workload-identity-pools": (
+        [{"name": f"{POOL}/mage-github-0a1b2c", "state": "ACTIVE"}],
+        [{"name": f"{POOL}/mage-github-0a1b2c", "state": "DELETED"}, {"name": f"{POOL}/my-github", "state": "ACTIVE"}],
+    ),
+    "iam roles": ([{"name": "projects/my-project/roles/mage_executor_0a1b2c"}], [{"name": "roles/run.viewer"}]),
+    "get-iam-policy": (
+        [{"bindings": {"members": f"{gone}serviceAccount:mage-run@x"}} for gone in ("", "deleted:")],
+        [{"bindings": {"members": "user:mage-run@example.org"}}, {"bindings": {"members": "serviceAccount:a-run@x"}}],
+    ),
+    "compute": ([{"name": "mage"}], [{"name": "mage-of-others"}]),
+}
+"""By the question, what it must find of a deployment called mage, and what it must not."""
 GONE_WITH_ANOTHER = {
     "google_billing_budget",  # not in the project
     "google_iam_workload_identity_pool_provider",
@@ -62,15 +102,17 @@ GONE_WITH_ANOTHER = {
 }
 
 
-def leftovers(folder: Path, answers: dict[str, tuple[int, str]]) -> "subprocess.CompletedProcess[str]":
+def leftovers(
+    folder: Path, answers: dict[str, tuple[int, str]], name: str = "mage"
+) -> "subprocess.CompletedProcess[str]":
     """Run it with these answers, by a pattern of the question; anything else has none."""
-    for name in ("gcloud", "bq"):
-        (folder / name).write_text(PROGRAM)
-        (folder / name).chmod(0o755)
+    for program in ("gcloud", "bq"):
+        (folder / program).write_text(PROGRAM)
+        (folder / program).chmod(0o755)
     (folder / "answers.json").write_text(json.dumps(answers))
     env = process_environment()
     env["PATH"] = f"{folder}{os.pathsep}{env['PATH']}"
-    command = [str(SOURCE / "leftovers.sh"), "my-project", "europe-west1", "mage"]
+    command = [str(SOURCE / "leftovers.sh"), "my-project", "europe-west1", name]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
@@ -141,10 +183,41 @@ def test_it_asks_for_the_names_that_terraform_gives(configuration: Configuration
     [pool] = configuration.of("google_iam_workload_identity_pool")
     assert re.fullmatch(r"\$\{substr\(var\.name, 0, 18\)\}-github-.*", pool.body["workload_identity_pool_id"])
     assert "/${name:0:18}-github-" in text
-    pattern = re.compile(re.findall(r'named="name~(\S+)"', text)[0].replace("$name", "mage"))
+    pattern = re.compile(re.findall(r"named=\"name~'(\S+)'\"", text)[0].replace("$name", "mage"))
     for name in ("mage", "mage-redirect", "mage-0a1b2c"):
         assert pattern.match(name)
     assert not pattern.match("mage-of-others")
+
+
+def test_gcloud_finds_what_the_questions_mean(tmp_path: Path) -> None:
+    if not shutil.which("gcloud"):
+        pytest.skip("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
+    where = ["gcloud", "info", "--format", "value(installation.sdk_root)"]
+    own = process_environment() | {"CLOUDSDK_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
+    root = subprocess.run(where, env=own, capture_output=True, text=True, check=True).stdout.strip()
+    leftovers(tmp_path, {})
+    questions = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("gcloud")]
+    for question in questions:
+        [(ours, theirs)] = [found for words, found in FOUND.items() if words in question]
+        [reads] = re.findall(r"--filter (.*) --format", question)
+        command = [sys.executable, "-c", FILTER, root, reads, json.dumps([*ours, *theirs])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert not done.returncode, f"{question}: {done.stderr}"
+        assert json.loads(done.stdout) == [True] * len(ours) + [False] * len(theirs), question
+
+
+@pytest.mark.parametrize("name", ["mage", "a-name-of-20-letters"])
+def test_a_job_that_was_left_is_found_and_those_of_others_are_not(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftovers(tmp_path, {}, name)
+    [pattern] = re.findall(r"run jobs list .*metadata\.name~'(\S+)'", (tmp_path / "asked").read_text())
+    monkeypatch.setenv("GCP_SERVICE_NAME", name)
+    assert re.search(pattern, own_name("mage-data-prep-block-4711"))
+    assert 'NAME   = "${var.name}-filestore"' in (SOURCE / "filestore.tf").read_text()
+    assert re.search(pattern, f"{name}-filestore")
+    monkeypatch.setenv("GCP_SERVICE_NAME", f"{name[:17]}-2")
+    assert not re.search(pattern, own_name("mage-data-prep-block-4711"))
 
 
 def test_without_a_project_it_says_how_to_call_it() -> None:
