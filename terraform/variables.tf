@@ -53,6 +53,11 @@ variable "data_location" {
   description = "Where bucket and data set are, such as US or EU. Not given: the region."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.data_location == null || can(regex("^(US|EU|[a-z]+-[a-z]+[0-9]+)$", var.data_location))
+    error_message = "data_location ${coalesce(var.data_location, "-")}: US, EU or a region such as europe-west1. BigQuery and Cloud Storage have these in common."
+  }
 }
 
 variable "name" {

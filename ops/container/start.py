@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
-from nyc_taxi.settings import SECRET_NAME
 
 from ops.container import database, google
 from ops.container.folders import choose_staging, writable_project
@@ -74,7 +73,7 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     """
     refuse_old_cpu()
     # Compose hands over every line of .env; an empty one means that nothing is set.
-    env = {name: _on_one_line(name, value) for name, value in given.items() if value}
+    env = {name: _without_end(name, value) for name, value in given.items() if value}
     if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:
         env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
     if found := refusals(env):
@@ -115,12 +114,11 @@ def _server(env: Mapping[str, str], project: Path) -> list[str]:
     return [*MAGE, "start", str(project), "--host", "0.0.0.0", "--port", env.get("PORT", PORT)]  # noqa: S104
 
 
-def _on_one_line(name: str, value: str) -> str:
-    """A secret without the line break that `echo` put at its end, with which nobody would be let in."""
+def _without_end(name: str, value: str) -> str:
+    """A value without the line break that `echo` put at its end: with such a password nobody would be let in."""
     bare = value.rstrip("\r\n")
-    if bare == value or not SECRET_NAME.search(name):
-        return value
-    say(f"WARNING {name} ends with a line break, which is taken off: store it with printf '%s', not with echo")
+    if bare != value:
+        say(f"WARNING {name} ends with a line break, which is taken off: store it with printf '%s', not with echo")
     return bare
 
 

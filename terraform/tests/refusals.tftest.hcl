@@ -175,6 +175,14 @@ run "a_zone_for_a_region" {
   }
 }
 
+run "a_place_for_data_that_bigquery_has_not" {
+  command         = plan
+  expect_failures = [var.data_location]
+  variables {
+    data_location = "Europe"
+  }
+}
+
 run "a_name_that_google_does_not_take" {
   command         = plan
   expect_failures = [var.name]

@@ -134,8 +134,10 @@ def test_a_staging_folder_that_may_be_written_is_taken(tmp_path: Path, capsys: p
 
 def test_a_line_break_at_the_end_of_a_secret_is_taken_off_and_said(tmp_path: Path) -> None:
     secret = {"JWT_SECRET": GOOD["JWT_SECRET"] + "\n", "SLACK_WEBHOOK_URL": "https://hooks.example.org/a-path\r\n"}
+    secret["SMTP_USER"] = "me@example.org\n"  # whatever its name: it may be one of secret_env
     result = container(tmp_path, "env", "-0", **(GOOD | secret))
     got = handed_over(result)
     assert (got["JWT_SECRET"], got["SLACK_WEBHOOK_URL"]) == (GOOD["JWT_SECRET"], "https://hooks.example.org/a-path")
+    assert got["SMTP_USER"] == "me@example.org"
     for name in secret:
         assert f"WARNING {name} ends with a line break, which is taken off: store it with printf '%s'" in result.stdout

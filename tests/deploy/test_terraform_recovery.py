@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ops.paths import ROOT
+from tests.deploy.provider.cloud import STARTS_NOT
 from tests.deploy.terraform import EVERYTHING, GIVEN, IMAGE, FakeCloud, FakeProviders, TerraformFailed, Workspace
 from tests.deploy.test_terraform_faults import ARMOR, environment, remains, service
 from tests.deploy.test_terraform_scan import FROM_TERRAFORM
@@ -23,6 +24,16 @@ PERMISSIONS = {
     "roles/run.viewer": {"run.jobs.get", "run.jobs.list", "run.services.get", "run.services.list"},
 }
 """What Google's roles allow, as far as it matters here."""
+# As people quote them.
+OTHER_WORDS = (
+    "Permission denied on secret: projects/123/secrets/git-token/versions/latest for Revision service account",
+    "Secret [projects/123/secrets/git-token] not found or has no versions.",
+    "Error 403: Cloud Run Admin API has not been used in project 123 before or it is disabled.",
+    "Error 403: Quota 'SECURITY_POLICY_RULES' exceeded. Limit: 0.0 globally.",
+    "cannot destroy mage without setting deletion_protection=false",
+    "region europe-west7: Cloud Run is not there.",
+    'oauth2: "invalid_grant" "reauth related error (invalid_rapt)"',
+)
 PROXY_NEEDS = {"run.services.get", "run.routes.invoke"}
 """`gcloud run services proxy` looks the service up, and then calls it."""
 
@@ -44,6 +55,8 @@ def paid(fake_providers: FakeProviders, folder: Path, options: str = "") -> tupl
         ("broken", "container failed to start and listen on the port"),
         ("missing", "Image '.*:missing' not found"),
         ("arm64", "exec format error"),
+        ("arm64-index", "must support amd64/linux"),
+        ("of-others", "must have permission to read the image"),
     ],
 )
 def test_after_a_failed_first_start_the_next_apply_takes_the_right_image(
@@ -58,6 +71,14 @@ def test_after_a_failed_first_start_the_next_apply_takes_the_right_image(
     assert done == [("delete", kind), ("create", kind)], "what holds data is not touched"
     assert service(fake_cloud)["template"][0]["containers"][0]["image"] == IMAGE
     assert "No changes." in plan(workspace)
+
+
+def test_what_google_says_has_a_row_that_says_what_to_do() -> None:
+    rows = re.findall(r"^\| (.+?) \| .+? \| .+ \|$", DOCS.split("## When something is wrong")[1], re.MULTILINE)
+    known = [re.escape(text).replace(r"\.\.", ".*") for row in rows for text in re.findall(r"`([^`]+)`", row)]
+    assert len(known) >= 15
+    for said in (*STARTS_NOT.values(), *OTHER_WORDS):
+        assert [text for text in known if re.search(text, said)], said
 
 
 def test_a_first_start_with_every_option_may_fail_too(fake_providers: FakeProviders, tmp_path: Path) -> None:

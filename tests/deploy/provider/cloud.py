@@ -55,6 +55,10 @@ GRANT_SECONDS = 60
 STARTS_NOT = {
     "missing": "Image '{image}' not found.",
     "arm64": "Application failed to start: failed to load /usr/local/bin/python: exec format error",
+    "arm64-index": "Cloud Run does not support image '{image}': Container manifest type "
+    "'application/vnd.oci.image.index.v1+json' must support amd64/linux.",
+    "of-others": "Google Cloud Run Service Agent service-123456789@serverless-robot-prod.iam.gserviceaccount.com must "
+    "have permission to read the image, {image}.",
     "broken": "The user-provided container failed to start and listen on the port defined provided by the PORT=6789 "
     "environment variable within the allocated timeout.",
 }
@@ -187,7 +191,10 @@ class Cloud:
             for source in variable["value_source"] or ():
                 secret = source["secret_key_ref"][0]["secret"]
                 if not self._may_read(secret, f"serviceAccount:{template['service_account']}"):
-                    return f"Permission denied on secret {secret} for Revision service account"
+                    return (
+                        f"Permission denied on secret: projects/123/secrets/{secret}/versions/latest for Revision "
+                        f"service account {template['service_account']}."
+                    )
         if self.log.with_name("unhealthy").exists():
             return STARTS_NOT["broken"]
         image = container["image"]
