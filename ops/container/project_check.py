@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ops.container.trigger_check import trigger_faults
 from ops.mage.rendering import unreadable
 
 FOLDERS = {
@@ -29,7 +30,8 @@ def faults(project: Path, env: Mapping[str, str] = os.environ) -> list[str]:
     What would keep pipelines of the folder `project` from running, a line each that names the file; [] when nothing.
 
     The project's settings must be readable in the environment `env`, every other YAML must parse as it is, every block
-    that a pipeline names must have its file, and every Python file must compile. Nothing of the project is run.
+    that a pipeline names must have its file, Mage must take every trigger in code, and every Python file must compile.
+    Nothing of the project is run.
     """
     if not (project / "metadata.yaml").is_file():
         return [f"{project.name}/metadata.yaml is missing: that is no Mage project"]
@@ -40,7 +42,8 @@ def faults(project: Path, env: Mapping[str, str] = os.environ) -> list[str]:
     for path in pipelines:
         found += _unreadable(project, path) or list(_without_file(project, path))
     for path in sorted(project.glob("pipelines/*/triggers.yaml")):
-        found += _unreadable(project, path)
+        wrong = _unreadable(project, path)
+        found += wrong or [f"{path.relative_to(project)}: {fault}" for fault in trigger_faults(_load(path))]
     for path in sorted(project.rglob("*.py")):
         found += _uncompilable(project, path)
     return found + list(_lfs_pointers(project))
