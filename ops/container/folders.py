@@ -42,8 +42,13 @@ def _unwritable(folder: Path) -> str | None:
 
 def writable_project(project: Path, data: Path, *, anew: bool) -> Path:
     """The project, or a copy of one that may only be read: Mage does not start without writing into its project."""
-    if os.access(project, os.W_OK):
+    if os.access(project, os.W_OK, effective_ids=True):
         return project
+    if not os.access(project, os.R_OK | os.X_OK, effective_ids=True):
+        raise StartRefused(
+            f"{project} cannot be read by user {os.geteuid()}: put MAGE_UID=<the owner's id> into .env; where SELinux "
+            "keeps it, chcon -R -t container_file_t magic-zoomcamp"
+        )
     copy = data / "project" / project.name
     if anew or not copy.exists():
         shutil.rmtree(copy, ignore_errors=True)

@@ -16,7 +16,7 @@ from nyc_taxi.settings import PostgresSettings
 
 from ops.container import database as asked
 from ops.container import start
-from ops.container.folders import choose_staging
+from ops.container.folders import choose_staging, writable_project
 from ops.errors import StartRefused
 from ops.ports import free_port
 from tests.conftest import metadata_url_of
@@ -114,6 +114,17 @@ def test_a_staging_folder_that_may_not_be_written_gives_way(capsys: pytest.Captu
     said = capsys.readouterr().out
     assert said.startswith(f"WARNING STAGING_DIR {volume} cannot be written by user ")
     assert f"(Permission denied): {data / 'staging'}, on the container's own disk, takes its place" in said
+
+
+def test_a_project_that_may_not_even_be_read_is_a_line_with_what_to_do() -> None:
+    with tempfile.TemporaryDirectory() as root:
+        project = Path(root) / "magic-zoomcamp"
+        project.mkdir()
+        project.chmod(0o700 if not os.geteuid() else 0)
+        Path(root).chmod(0o755)
+        with as_nobody(), pytest.raises(StartRefused, match=r"cannot be read by user \d+: put MAGE_UID=.* chcon -R"):
+            writable_project(project, Path(root) / "data", anew=True)
+        project.chmod(0o700)
 
 
 def test_without_any_staging_folder_nothing_starts(tmp_path: Path) -> None:

@@ -27,6 +27,17 @@ def lock_of(*names: str) -> str:
     return "\n".join(found) + "\n"
 
 
+def test_windows_itself_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "uname").write_text("#!/bin/sh\necho MINGW64_NT-10.0-19045\n")  # what Git Bash says
+    (tmp_path / "uname").chmod(0o755)
+    command = ["sh", "ops/set_up.sh", str(tmp_path / "venv")]
+    env = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "FAILED  Windows lacks what Mage and this project call: run the same in WSL 2, or use Docker" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose locks hold a handful of small packages."""
