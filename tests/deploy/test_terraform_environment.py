@@ -23,7 +23,7 @@ from nyc_taxi.google import storage_client
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import PostgresSettings, Settings
 
-from ops.mage.api import Json, MageApi
+from ops.mage.api import Json, MageApi, MageApiError
 from ops.mage.patches.front_door.google_identity_token import is_googles
 from ops.mage.server import scheduler_runs
 from ops.paths import ROOT
@@ -214,6 +214,13 @@ def _run(instance: Instance, pipeline: str, variables: dict[str, str]) -> tuple[
 
     run = wait(ended, 180, pipeline)
     return str(run["status"]), run
+
+
+@pytest.mark.mage
+def test_secrets_of_the_web_ui_which_would_be_gone_with_the_container_are_refused(instance: Instance) -> None:
+    with pytest.raises(MageApiError, match="Editing is off here"):
+        instance.api.create("secrets", name="of_mine", value="which nobody knows")
+    assert not (instance.folder / "data" / "secrets").exists()
 
 
 @pytest.mark.mage
