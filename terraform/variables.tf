@@ -293,7 +293,7 @@ variable "filestore" {
 }
 
 variable "cloud_run_executor" {
-  description = "Let load_many load each month in a Cloud Run job of its own: as many machines as months, each of the service's size."
+  description = "Let load_many load each month in a Cloud Run job of its own: as many machines as months, each of the service's size, or of env LOAD_MONTH_JOB_CPU and LOAD_MONTH_JOB_MEMORY."
   type        = bool
   default     = false
 }

@@ -1,5 +1,6 @@
 """What Terraform tells Mage of the machine that it makes: room for staged files, and where reports outlive it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 from nyc_taxi.settings import Settings
 
 from ops.container import database, git_sync
-from tests.deploy.terraform import IMAGE, FakeCloud, FakeProviders, Workspace
+from ops.container.git_remote import remote_of
+from ops.mage.patches.scheduler.cloud_run_jobs import LIMITS
+from tests.deploy.terraform import EVERYTHING, IMAGE, FakeCloud, FakeProviders, Workspace
 from tests.deploy.test_terraform_faults import environment, service
-from tests.deploy.test_terraform_recovery import plan
+from tests.deploy.test_terraform_recovery import DOCS, plan
 
 GIB = 1 << 30
 OBJECTS = {"storage.objects.create", "storage.objects.delete", "storage.objects.get"}
@@ -73,6 +76,19 @@ def test_the_slowest_start_leaves_mage_a_minute_before_the_probe_gives_up(applie
     git = git_sync.REACH_SECONDS + git_sync.FETCH_SECONDS_BEFORE_A_PROBE
     slowest = git + database.SECONDS + database.CONNECT_SECONDS
     assert slowest + 60 <= probe["period_seconds"] * probe["failure_threshold"]
+
+
+def test_a_folder_of_a_larger_repository_and_a_size_for_jobs_are_told(
+    workspace: Workspace, fake_cloud: FakeCloud
+) -> None:
+    env = re.findall(r"`env = (\{ (?:GIT_PROJECT_PATH|LOAD_MONTH_JOB).*?\})`", DOCS)
+    given = {name: value for text in env for name, value in re.findall(r'(\w+) = "([^"]+)"', text)}
+    workspace.apply(**{**EVERYTHING, "access": "iam", "load_balancer": None, "env": given})
+    told = environment(fake_cloud)
+    remote = remote_of({**{k: v for k, v in told.items() if isinstance(v, str)}, "GIT_ACCESS_TOKEN": "its"})
+    assert remote is not None
+    assert remote.project == "data/magic-zoomcamp"
+    assert (told[LIMITS["cpu"]], told[LIMITS["memory"]]) == ("2", "8Gi")
 
 
 def test_reports_are_kept_in_the_bucket(applied: FakeCloud) -> None:
