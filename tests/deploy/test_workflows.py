@@ -206,6 +206,14 @@ def test_it_asks_the_real_terraform_and_for_known_faults() -> None:
         assert command in scripts
 
 
+def test_the_linter_knows_the_terraform_that_is_asked_for() -> None:
+    with_versions = [step["with"] for step in workflow("ci.yml")["jobs"]["terraform"]["steps"] if "with" in step]
+    [terraform] = [given["terraform_version"] for given in with_versions if "terraform_version" in given]
+    [linter] = [given["tflint_version"] for given in with_versions if "tflint_version" in given]
+    assert terraform.startswith("1.11.")
+    assert tuple(map(int, linter.removeprefix("v").split("."))) >= (0, 56), "the first that reads Terraform 1.11's"
+
+
 def test_zizmor_finds_nothing_dangerous(deploy_environment: None) -> None:
     # Its low findings are about taste, such as a syntax of this year for `uses: ./`.
     options = ["--offline", "--no-progress", "--no-config", "--min-severity", "medium"]
