@@ -19,6 +19,7 @@ import sqlglot
 from bqemulator import server as composition
 from bqemulator.api.app import create_app
 from bqemulator.api.routes import jobs, tables, upload
+from bqemulator.catalog.models import JobMeta
 from bqemulator.config import LogLevel, PersistenceMode, Settings
 from bqemulator.domain.errors import (
     InvalidQueryError,
@@ -33,8 +34,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlglot import exp
 
+from ops.emulators.bigquery_files import resolve_uri
 from ops.emulators.bigquery_jobs import keep_answers, refuse_repeated
-from ops.emulators.bigquery_load import load, load_or_explain, resolve_uri
+from ops.emulators.bigquery_load import load, load_or_explain
 from ops.emulators.bigquery_names import as_package_reads
 from ops.emulators.bigquery_tables import Resource, sync_created_table, table_from_request, table_to_response
 
@@ -152,6 +154,26 @@ async def handle_query_job(project: str, job: str, config: Resource, **named: An
     return await _handle_query_job(project, job, config, **named)
 
 
+_load_configuration_from_envelope = upload._load_configuration_from_envelope
+
+
+def configuration_of_upload(envelope: Resource) -> Resource:
+    """With the name that the client gave the job: the package would invent one."""
+    return {**_load_configuration_from_envelope(envelope), "jobReference": envelope.get("jobReference") or {}}
+
+
+async def run_upload(*, project_id: str, configuration: Resource, media_path: str, ctx: Any) -> tuple[str, JobMeta]:
+    """Load a file that was uploaded, as one of the bucket is loaded: once under its name, with the same errors."""
+    config = {name: value for name, value in configuration.items() if name != "jobReference"}
+    job = configuration["jobReference"].get("jobId") or upload._new_job_id()
+    load = {**config["load"], "sourceUris": [f"file://{media_path}"]}
+    done = (await load_or_explain(project_id, job, {**config, "load": load}, ctx)).model_copy(
+        update={"configuration": config}
+    )
+    ctx.catalog.upsert_job(done)
+    return job, done
+
+
 # --- The rest ---------------------------------------------------------------------------------------------------------
 
 _apply_default_dataset = jobs._apply_default_dataset
@@ -177,7 +199,9 @@ def patch(server: Server) -> None:
     upload._PERMITTED_MEDIA_CONTENT_TYPES += ("*/*",)  # what `load_table_from_dataframe` sends
     executor._run_script = run_script
     executor._resolve_uri = resolve_uri
-    executor.execute_load_job = jobs.execute_load_job = upload.execute_load_job = load
+    executor.execute_load_job = jobs.execute_load_job = load
+    upload._load_configuration_from_envelope = configuration_of_upload
+    upload._run_load = run_upload
     executor.sync_created_table = sync_created_table
     jobs._handle_load_job_with_async_envelope = load_or_explain
     jobs._handle_query_job = handle_query_job

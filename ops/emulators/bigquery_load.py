@@ -15,15 +15,14 @@ from bqemulator.catalog.models import JobMeta
 from bqemulator.domain.errors import (
     AlreadyExistsError,
     DomainError,
-    NotFoundError,
     ResourceRef,
-    ValidationError,
     resource_not_found,
 )
 from bqemulator.jobs import executor
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import duckdb_type_to_bq_field
 
+from ops.emulators.bigquery_files import files_of, load_text
 from ops.emulators.bigquery_jobs import note, refuse_repeated
 from ops.emulators.bigquery_tables import Resource, check_columns, known_dataset
 
@@ -77,15 +76,12 @@ async def load_or_explain(project: str, job: str, config: Resource, context: Any
     return failed.model_copy(update={"statistics": {"load": {}}})
 
 
-_load_other = executor.execute_load_job
-
-
 async def load(project: str, job: str, config: Resource, context: Any) -> JobMeta:
     """Load files in one transaction, columns by name in any letter case, into a table that may not exist yet."""
     asked = config["load"]
     known_dataset(asked["destinationTable"].get("projectId", project), asked["destinationTable"]["datasetId"], context)
     if asked.get("sourceFormat", "CSV").upper() != "PARQUET":
-        return await _load_other(project, job, config, context)
+        return await load_text(project, job, config, context)
     begun = context.clock.now()
     wanted = _asked(project, asked, context)
 
@@ -123,35 +119,10 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
 def _asked(project: str, asked: Resource, context: Any) -> Load:
     target = asked["destinationTable"]
     table, _, partition = target["tableId"].partition("$")
-    files = [file for uri in asked.get("sourceUris", []) for file in _files(uri, context)]
+    files = [file for uri in asked.get("sourceUris", []) for file in files_of(uri, context)]
     disposition = asked.get("writeDisposition", "WRITE_APPEND")
     owner = target.get("projectId", project)
     return Load(owner, target["datasetId"], table, partition, tuple(files), disposition, asked)
-
-
-def _files(uri: str, context: Any) -> list[str]:
-    """Files that a URI names; `*` stands for anything, slashes too, as in the real service."""
-    path = executor._resolve_uri(uri, context)
-    if "*" in path:
-        pattern = re.compile(".*".join(map(re.escape, path.split("*"))))
-        folder = Path(path.split("*")[0] + "x").parent
-        found = sorted(str(file) for file in folder.rglob("*") if pattern.fullmatch(str(file)) and file.is_file())
-    else:
-        found = [path] if Path(path).is_file() else []
-    if not found:
-        raise NotFoundError(f"Not found: URI {uri}")
-    return found
-
-
-_resolve_uri = executor._resolve_uri
-
-
-def resolve_uri(uri: str, context: Any) -> str:
-    """The file of a gs:// URI, or of an upload; no other file of this machine."""
-    uploads = f"file://{context.settings.upload_staging_dir}/"
-    if not uri.startswith(("gs://", uploads)):
-        raise ValidationError(f"Source URI must be a Google Cloud Storage location: {uri}")
-    return str(_resolve_uri(uri, context))
 
 
 def _columns(session: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:

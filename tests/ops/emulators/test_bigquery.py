@@ -1,5 +1,6 @@
 """The BigQuery emulator, through Google's own client: loads from the bucket, months replaced, errors that end."""
 
+import gzip
 import io
 import os
 import signal
@@ -176,6 +177,83 @@ def test_a_merge_replaces_one_month(client: bigquery.Client) -> None:
     assert client.get_table("ny_taxi.trips").num_rows == 16
 
 
+LINES = {
+    "CSV": b"vendorid,flag\n1,Y\n2,\n",
+    "NEWLINE_DELIMITED_JSON": b'{"vendorid": 1, "flag": "Y"}\n{"vendorid": 2}\n',
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_text_is_loaded_packed_by_gzip_or_not_whatever_its_name(
+    client: bigquery.Client, kind: str, pack: Callable[[bytes], bytes]
+) -> None:
+    content, config = pack(LINES[kind]), bigquery.LoadJobConfig(source_format=kind, schema=[SCHEMA[0], SCHEMA[3]])
+    client.load_table_from_file(io.BytesIO(content), "ny_taxi.uploaded", job_config=config).result(timeout=20)
+    client.load_table_from_file(  # with its length, in one request; without, in parts
+        io.BytesIO(content), "ny_taxi.uploaded", size=len(content), job_config=config
+    ).result(timeout=20)
+    uris = [put(name, content) for name in ("lines", "lines.gz")]
+    client.load_table_from_uri(uris, "ny_taxi.uploaded", job_config=config).result(timeout=20)
+    rows = ask(client, "SELECT vendorid, flag, COUNT(*) FROM ny_taxi.uploaded GROUP BY 1, 2 ORDER BY 1")
+    assert rows == [(1, "Y", 4), (2, None, 4)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(LINES["CSV"])[:-9], gzip.compress(b"vendorid,flag\none,Y\n")],
+    ids=["cut", "wrong"],
+)
+def test_gzip_that_cannot_be_read_is_400_and_changes_nothing(client: bigquery.Client, content: bytes) -> None:
+    make_trips(client)
+    load(client, put("good.parquet", trips(date(2021, 1, 1), 3)), "ny_taxi.trips")
+    config = bigquery.LoadJobConfig(source_format="CSV", schema=[SCHEMA[0], SCHEMA[3]])
+    uri = put("bad.csv", content)
+    with pytest.raises(BadRequest):
+        client.load_table_from_file(io.BytesIO(content), "ny_taxi.trips", job_config=config).result(
+            timeout=20, retry=ONCE
+        )
+    with pytest.raises(BadRequest):
+        client.load_table_from_uri(uri, "ny_taxi.trips", job_config=config).result(timeout=20, retry=ONCE)
+    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.trips") == [(3,)]
+
+
+def test_parquet_counts_by_its_content_and_is_refused_inside_gzip(client: bigquery.Client) -> None:
+    sink = io.BytesIO()
+    pq.write_table(trips(date(2021, 1, 1), 3), sink)
+    assert load(client, put("plain.parquet.gz", sink.getvalue()), "ny_taxi.packed").output_rows == 3
+    with pytest.raises(BadRequest, match=r"gs://nyc-taxi-local/packed\.parquet"):
+        load(client, put("packed.parquet", gzip.compress(sink.getvalue())), "ny_taxi.packed")
+
+
+@pytest.mark.parametrize(
+    "path", ["/bigquery/v2/projects/nyc-taxi-local/queries", "/upload/bigquery/v2/projects/nyc-taxi-local/jobs"]
+)
+def test_a_request_may_be_packed_by_gzip(client: bigquery.Client, google_server: GoogleServer, path: str) -> None:
+    kind, body, query = "application/json", b'{"query": "SELECT 5 AS n", "useLegacySql": false}', ""
+    if path.startswith("/upload"):
+        kind, query = "multipart/related; boundary=next", "?uploadType=multipart"
+        config = (
+            b'{"configuration": {"load": {"sourceFormat": "NEWLINE_DELIMITED_JSON", "autodetect": true, '
+            b'"destinationTable": {"projectId": "nyc-taxi-local", "datasetId": "ny_taxi", "tableId": "sent"}}}}'
+        )
+        body = b"\r\n".join(
+            (
+                *(b"--next", b"Content-Type: application/json", b"", config),
+                *(b"--next", b"Content-Type: */*", b"", gzip.compress(b'{"n": 5}\n'), b"--next--", b""),
+            )
+        )
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    url = f"http://127.0.0.1:{google_server.bigquery_port}{path}{query}"
+    answer = requests.post(url, gzip.compress(body), headers=headers, timeout=20)
+    assert answer.status_code == 200, answer.text
+    assert "errorResult" not in answer.text
+    if query:
+        assert ask(client, "SELECT n FROM ny_taxi.sent") == [(5,)]
+    else:
+        assert answer.json()["rows"] == [{"f": [{"v": "5"}]}]
+
+
 def test_views_tables_and_their_layout_by_sql(client: bigquery.Client) -> None:
     ask(
         client,
@@ -286,6 +364,8 @@ def test_what_is_missing_is_404(client: bigquery.Client) -> None:
         load(client, "gs://nyc-taxi-local/absent.parquet", "ny_taxi.trips")
     with pytest.raises(NotFound, match="Dataset nyc-taxi-local:absent"):
         load(client, uri, "absent.trips")
+    with pytest.raises(NotFound, match="Dataset nyc-taxi-local:absent"):
+        client.load_table_from_file(io.BytesIO(LINES["CSV"]), "absent.trips").result(timeout=20, retry=ONCE)
     with pytest.raises(NotFound):
         client.get_table("ny_taxi.absent", retry=ONCE)
     with pytest.raises(NotFound):
@@ -329,6 +409,18 @@ def test_a_job_runs_once_under_its_name(client: bigquery.Client) -> None:
     with pytest.raises(Conflict, match="Already Exists: Job"):
         client.load_table_from_uri(uri, "ny_taxi.once", job_id=name, job_config=config, retry=ONCE)
     assert ask(client, "SELECT COUNT(*) FROM ny_taxi.once") == [(3,)]
+
+
+def test_an_upload_runs_once_under_its_name(client: bigquery.Client) -> None:
+    name = f"upload-once-{datetime.now(UTC):%H%M%S%f}"
+    config = bigquery.LoadJobConfig(source_format="CSV", schema=[SCHEMA[0], SCHEMA[3]])
+    for size in (None, len(LINES["CSV"])):
+        send = partial(client.load_table_from_file, size=size, job_id=f"{name}-{size}", job_config=config)
+        assert send(io.BytesIO(LINES["CSV"]), "ny_taxi.once").result(timeout=20).job_id == f"{name}-{size}"
+        assert client.get_job(f"{name}-{size}", timeout=20).state == "DONE"
+        with pytest.raises(Conflict, match="Already Exists: Job"):
+            send(io.BytesIO(LINES["CSV"]), "ny_taxi.once", num_retries=0)
+    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.once") == [(4,)]
 
 
 def test_a_million_rows_are_replaced_in_seconds_and_little_memory(
