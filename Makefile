@@ -158,5 +158,6 @@ lock: $(READY) ## Write every lock anew
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) pyproject.toml --extra local --extra test --constraint requirements.txt --output-file requirements-dev.txt
 	echo uv | $(COMPILE) - --constraint requirements-dev.txt --output-file requirements-uv.txt
-	for name in ops/emulators/requirements tests/deploy/requirements tests/deploy/scanners bench/requirements; do \
+	for name in ops/emulators/requirements tests/deploy/requirements tests/deploy/scanners tests/pipelines/dlt \
+	  bench/requirements; do \
 	  $(COMPILE) $$name.in --output-file $$name.txt || exit 1; done

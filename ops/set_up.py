@@ -31,6 +31,7 @@ LOCKS = {
     ".venv-emulators": ("ops/emulators/requirements.txt",),
     ".venv-deploy": ("tests/deploy/requirements.txt", PROVIDER_LOCK),
     ".venv-scanners": ("tests/deploy/scanners.txt",),
+    ".venv-dlt": ("tests/pipelines/dlt.txt",),
     ".bench/venv": ("bench/requirements.txt",),
 }
 """The environments, below ROOT; the first lock of each is installed. pip brings uv, which makes all others."""

@@ -63,9 +63,16 @@ def test_make_lock_writes_every_lock(tmp_path: Path) -> None:
     assert told.count("--universal") == 4
 
 
+def pins(lock: str) -> dict[str, str]:
+    """The version of every package."""
+    return dict(re.findall(r"^([\w.-]+)(?:\[\S+\])?==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
 def test_requirements_txt_is_part_of_the_developers_lock() -> None:
-    pinned = [
-        set(re.findall(r"^(\S+==\S+)", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements.txt", "requirements-dev.txt")
-    ]
-    assert pinned[0] <= pinned[1]
+    assert pins("requirements.txt").items() <= pins("requirements-dev.txt").items()
+
+
+def test_dlt_changes_no_version_of_another_package() -> None:
+    project, with_dlt = pins("requirements.txt"), pins("tests/pipelines/dlt.txt")
+    assert "dlt" in with_dlt
+    assert {name: version for name, version in with_dlt.items() if project.get(name, version) != version} == {}
