@@ -1,19 +1,23 @@
 """The files of the BigQuery emulator's load jobs: which a URI names, and text that may be packed by gzip."""
 
+import gzip
 import re
+import shutil
 import tempfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
-from bqemulator.catalog.models import JobMeta
 from bqemulator.domain.errors import NotFoundError, ValidationError
 from bqemulator.jobs import executor
 
 from ops.emulators.bigquery_tables import Resource
 
 _resolve_uri = executor._resolve_uri
-_load_other = executor.execute_load_job
+READ = "text_of_a_load"
 GZIP = b"\x1f\x8b"
 """How a file begins that gzip packed."""
 
@@ -40,24 +44,61 @@ def resolve_uri(uri: str, context: Any) -> str:
     return str(_resolve_uri(uri, context))
 
 
-async def load_text(project: str, job: str, config: Resource, context: Any) -> JobMeta:
-    """Load CSV or JSON as the package does, under names that tell DuckDB what is packed: an upload's name does not."""
-    asked = config["load"]
-    files = [file for uri in asked.get("sourceUris", []) for file in files_of(uri, context)]
+def _unpack(file: Path, to: Path) -> None:
+    """The file under another name, without gzip's packing; DuckDB would not notice a packed file that is cut off."""
+    with file.open("rb") as content:
+        packed = content.read(len(GZIP)) == GZIP
+    if not packed:
+        to.symlink_to(file)
+        return
+    try:
+        with gzip.open(file) as content, to.open("wb") as unpacked:
+            shutil.copyfileobj(content, unpacked)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{file}: gzip: {error}") from error
+
+
+class _Apart:
+    """What the package executes by, with its new tables in a session alone."""
+
+    def __init__(self, session: duckdb.DuckDBPyConnection) -> None:
+        self._session = session
+
+    def execute(self, sql: str, parameters: object = None) -> duckdb.DuckDBPyConnection:
+        return self._session.execute(re.sub(r"^CREATE TABLE", "CREATE TEMP TABLE", sql), parameters)
+
+
+def read_text(
+    session: duckdb.DuckDBPyConnection, files: Iterable[str], asked: Resource, target: str, context: Any
+) -> str:
+    """
+    Read CSV or JSON as the package does, but into a temporary table of the session: its name in SQL.
+
+    Its columns are those of the load's own schema, else those of the table `target`, if there is one, else what is
+    found in the first file, if that was asked for. What is packed by gzip is found out: an upload has no telling name.
+    """
+    kind, fields = asked.get("sourceFormat", "CSV").upper(), (asked.get("schema") or {}).get("fields")
     with tempfile.TemporaryDirectory(dir=context.settings.upload_staging_dir) as folder:
         links = {}
         for number, file in enumerate(files):
-            with Path(file).open("rb") as content:
-                packed = content.read(len(GZIP)) == GZIP
-            link = Path(folder) / f"{number:09}{'.gz' if packed else ''}"
-            link.symlink_to(file)
-            links[str(link)] = file
-        named = {**config, "load": {**asked, "sourceUris": [f"file://{link}" for link in links]}}
+            named = Path(folder) / f"{number:09}"
+            _unpack(Path(file), named)
+            links[str(named)] = file
+        within = SimpleNamespace(engine=_Apart(session), settings=context.settings)
         try:
-            done = await _load_other(project, job, named, context)
+            if fields:
+                executor._build_explicit_schema(within, READ, fields)
+            elif target:
+                within.engine.execute(f"CREATE TABLE {READ} AS SELECT * FROM {target} LIMIT 0")
+            elif not asked.get("autodetect"):
+                raise ValueError("a load into a new table needs a schema, or autodetect: there is no schema")
+            else:
+                executor._infer_autodetect_schema(within, READ, [f"file://{next(iter(links))}"], kind)
+            for link in links:
+                executor._LOAD_FORMAT_HANDLERS[kind](link, READ, within)
         except duckdb.Error as error:
             message = str(error)
-            for name, file in links.items():
-                message = message.replace(name, file)
+            for link, file in links.items():
+                message = message.replace(link, file)
             raise ValueError(message) from error
-    return done.model_copy(update={"configuration": config})
+    return READ

@@ -1,4 +1,4 @@
-"""Load jobs of the BigQuery emulator: Parquet by column name, in one transaction, errors as the real service's."""
+"""Load jobs of the BigQuery emulator: by column name, in one transaction, errors as the real service's."""
 
 import asyncio
 import calendar
@@ -22,14 +22,14 @@ from bqemulator.jobs import executor
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 from bqemulator.storage.type_map import duckdb_type_to_bq_field
 
-from ops.emulators.bigquery_files import files_of, load_text
+from ops.emulators.bigquery_files import files_of, read_text
 from ops.emulators.bigquery_jobs import note, refuse_repeated
 from ops.emulators.bigquery_tables import Resource, check_columns, known_dataset
 
 
 @dataclass(frozen=True)
 class Load:
-    """A load of Parquet files, as it was asked for."""
+    """A load of files, as it was asked for."""
 
     project: str
     dataset: str
@@ -51,8 +51,8 @@ class Load:
         return str(quoted_table_ref(self.project, self.dataset, self.table))
 
     @property
-    def source(self) -> str:
-        """The files in DuckDB's SQL; folders named `key=value` are columns only on request."""
+    def parquet(self) -> str:
+        """Parquet files in DuckDB's SQL; folders named `key=value` are columns only on request."""
         hive = "true" if self.config.get("hivePartitioningOptions") else "false"
         return f"read_parquet([{', '.join(map(_quoted, self.files))}], union_by_name=true, hive_partitioning={hive})"
 
@@ -80,8 +80,6 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
     """Load files in one transaction, columns by name in any letter case, into a table that may not exist yet."""
     asked = config["load"]
     known_dataset(asked["destinationTable"].get("projectId", project), asked["destinationTable"]["datasetId"], context)
-    if asked.get("sourceFormat", "CSV").upper() != "PARQUET":
-        return await load_text(project, job, config, context)
     begun = context.clock.now()
     wanted = _asked(project, asked, context)
 
@@ -104,12 +102,15 @@ async def load(project: str, job: str, config: Resource, context: Any) -> JobMet
     session = context.engine.session()
     try:
         # In a thread, so that others are answered meanwhile.
-        columns = await asyncio.to_thread(_columns, session, wanted.source)
+        source = await asyncio.to_thread(_source, session, wanted, context)
+        columns = await asyncio.to_thread(_columns, session, source)
         _make_table(wanted, columns, context)
         check_columns(wanted.name, columns, _columns(session, wanted.target))
-        await asyncio.to_thread(_refuse_impossible_times, session, wanted.source, columns)
+        await asyncio.to_thread(_refuse_impossible_times, session, source, columns)
         async with context.engine.write_lock():
-            done = await asyncio.to_thread(_replace_or_append, session, wanted, _window(wanted, context), done_with)
+            done = await asyncio.to_thread(
+                _replace_or_append, session, wanted, source, _window(wanted, context), done_with
+            )
     finally:
         session.close()
     context.snapshots.record_change(wanted.project, wanted.dataset, wanted.table)
@@ -123,6 +124,14 @@ def _asked(project: str, asked: Resource, context: Any) -> Load:
     disposition = asked.get("writeDisposition", "WRITE_APPEND")
     owner = target.get("projectId", project)
     return Load(owner, target["datasetId"], table, partition, tuple(files), disposition, asked)
+
+
+def _source(session: duckdb.DuckDBPyConnection, wanted: Load, context: Any) -> str:
+    """What is to be loaded, in DuckDB's SQL."""
+    if wanted.config.get("sourceFormat", "CSV").upper() == "PARQUET":
+        return wanted.parquet
+    held = context.catalog.get_table(wanted.project, wanted.dataset, wanted.table)
+    return read_text(session, wanted.files, wanted.config, wanted.target if held else "", context)
 
 
 def _columns(session: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -192,7 +201,7 @@ def _window(wanted: Load, context: Any) -> str:
 
 
 def _replace_or_append(
-    session: duckdb.DuckDBPyConnection, wanted: Load, window: str, done_with: Callable[[int], JobMeta]
+    session: duckdb.DuckDBPyConnection, wanted: Load, source: str, window: str, done_with: Callable[[int], JobMeta]
 ) -> JobMeta:
     """The job that is done: all of its rows are there, and it is noted, or none and it is not."""
 
@@ -203,11 +212,11 @@ def _replace_or_append(
     try:
         if wanted.disposition == "WRITE_EMPTY" and count(wanted.target, window):
             raise AlreadyExistsError(f"Already Exists: Table {wanted.name}")
-        if wanted.partition and count(wanted.source, f"NOT ({window})"):
+        if wanted.partition and count(source, f"NOT ({window})"):
             raise ValueError(f"Some rows do not belong to the partition {wanted.table}${wanted.partition}")
         if wanted.disposition == "WRITE_TRUNCATE":
             session.execute(f"DELETE FROM {wanted.target} WHERE {window}")
-        made = session.execute(f"INSERT INTO {wanted.target} BY NAME SELECT * FROM {wanted.source}").fetchone() or (0,)
+        made = session.execute(f"INSERT INTO {wanted.target} BY NAME SELECT * FROM {source}").fetchone() or (0,)
         job = done_with(int(made[0]))
         note(job, session)
         session.execute("COMMIT")

@@ -200,22 +200,53 @@ def test_text_is_loaded_packed_by_gzip_or_not_whatever_its_name(
 
 
 @pytest.mark.parametrize(
-    "content",
-    [gzip.compress(LINES["CSV"])[:-9], gzip.compress(b"vendorid,flag\none,Y\n")],
-    ids=["cut", "wrong"],
+    ("content", "said"),
+    [
+        (gzip.compress(b"vendorid,flag\n" + b"1,Y\n" * 100_000)[:-99], "gzip: .*ended before"),
+        (gzip.compress(b"vendorid,flag\none,Y\n"), "one"),
+        (b"vendorid,flag\n3,Y\nfour,N\n", "four"),
+    ],
+    ids=["cut", "wrong", "wrong and plain"],
 )
-def test_gzip_that_cannot_be_read_is_400_and_changes_nothing(client: bigquery.Client, content: bytes) -> None:
-    make_trips(client)
-    load(client, put("good.parquet", trips(date(2021, 1, 1), 3)), "ny_taxi.trips")
+@pytest.mark.parametrize("disposition", ["WRITE_TRUNCATE", "WRITE_APPEND"])
+def test_text_that_cannot_be_read_is_400_and_changes_nothing(
+    client: bigquery.Client, content: bytes, said: str, disposition: str
+) -> None:
     config = bigquery.LoadJobConfig(source_format="CSV", schema=[SCHEMA[0], SCHEMA[3]])
-    uri = put("bad.csv", content)
-    with pytest.raises(BadRequest):
-        client.load_table_from_file(io.BytesIO(content), "ny_taxi.trips", job_config=config).result(
-            timeout=20, retry=ONCE
-        )
-    with pytest.raises(BadRequest):
-        client.load_table_from_uri(uri, "ny_taxi.trips", job_config=config).result(timeout=20, retry=ONCE)
-    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.trips") == [(3,)]
+    good = put("good.csv", LINES["CSV"])
+    for uris, rows in (([good, good], 4), ([good], 2)):
+        job = client.load_table_from_uri(uris, "ny_taxi.text", job_config=config)
+        job.result(timeout=20)
+        assert (job.output_rows, job.input_files) == (rows, len(uris))
+    config.write_disposition = disposition
+    for table in ("ny_taxi.text", "ny_taxi.absent"):
+        send = partial(client.load_table_from_file, io.BytesIO(content), table, rewind=True, job_config=config)
+        with pytest.raises(BadRequest, match=said):
+            send().result(timeout=20, retry=ONCE)
+        uris = [good, put("bad.csv", content)]
+        with pytest.raises(BadRequest, match=said) as refused:
+            client.load_table_from_uri(uris, table, job_config=config).result(timeout=20, retry=ONCE)
+    assert "gs://nyc-taxi-local/bad.csv" in str(refused.value)
+    assert ask(client, "SELECT COUNT(*) FROM ny_taxi.text") == [(6,)]
+    with pytest.raises(NotFound):
+        client.get_table("ny_taxi.absent", retry=ONCE)
+
+
+def test_text_goes_by_its_own_schema_by_the_tables_or_by_what_is_in_it(client: bigquery.Client) -> None:
+    make_trips(client)
+    narrow = bigquery.LoadJobConfig(source_format="CSV", schema=[SCHEMA[3], SCHEMA[0]])
+    client.load_table_from_uri(put("a.csv", b"flag,vendorid\nY,1\n"), "ny_taxi.trips", job_config=narrow).result()
+    lines = bigquery.LoadJobConfig(source_format="NEWLINE_DELIMITED_JSON")
+    uri = put("a.json", b'{"vendorid": 2, "fare_amount": 1.5, "file_month": "2021-01-01"}')
+    client.load_table_from_uri(uri, "ny_taxi.trips", job_config=lines).result()
+    rows = "SELECT vendorid, flag, fare_amount, file_month FROM ny_taxi.trips ORDER BY 1"
+    assert ask(client, rows) == [(1, "Y", None, None), (2, None, 1.5, date(2021, 1, 1))]
+    with pytest.raises(BadRequest, match="no schema"):
+        client.load_table_from_uri(uri, "ny_taxi.made", job_config=lines).result(retry=ONCE)
+    lines.autodetect = True
+    client.load_table_from_uri(uri, "ny_taxi.made", job_config=lines).result()
+    kinds = [(field.name, field.field_type) for field in client.get_table("ny_taxi.made").schema]
+    assert kinds == [("vendorid", "INTEGER"), ("fare_amount", "FLOAT"), ("file_month", "DATE")]
 
 
 def test_parquet_counts_by_its_content_and_is_refused_inside_gzip(client: bigquery.Client) -> None:
