@@ -8,6 +8,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from ops.mage.api import Json, MageApi
 from ops.mage.owner import EMAIL
 from ops.paths import PROJECT, ROOT
@@ -21,6 +23,7 @@ MONTH_ROWS = 1_369_765
 MAGE_UID = 1234 if os.getuid() == 0 else os.getuid()
 """Whose the project's files are; not the image's own user, wherever the test may choose."""
 RUN_SECONDS = 400
+RUN = Path("/var/run")
 METADATA = "mage_metadata"
 """Mage's own database."""
 TRIPS = """\
@@ -110,10 +113,6 @@ class Stack:
         given = {"name": "every minute", "schedule_type": "time", "schedule_interval": "* * * * *", "status": "active"}
         return int(self.api.create(f"pipelines/{pipeline}/pipeline_schedules", **given)["id"])
 
-    def triggers_of_every_minute(self) -> list[int]:
-        asked = "SELECT id FROM pipeline_schedule WHERE schedule_interval = '* * * * *' AND status = 'ACTIVE'"
-        return [int(row[0]) for row in self.sql(asked, METADATA)]
-
     def fires_again(self, trigger: int) -> bool:
         """Wait until a trigger of every minute has made a run more and that is done."""
         done = f"SELECT count(*) FROM pipeline_run WHERE pipeline_schedule_id = {trigger} AND status = 'COMPLETED'"
@@ -147,14 +146,24 @@ def docker(*arguments: str, cwd: Path = ROOT, **env: str) -> "subprocess.Complet
     )
 
 
-def kill_and_start_engine(folder: Path) -> None:
-    """Kill the engine that with_engine.sh has started, with what runs in it, and start another."""
+def lose_power(folder: Path) -> None:
+    """Kill the engine that with_engine.sh has started, all that runs in it, and start another, as a machine boots."""
+    running = docker("ps", "--quiet", "--no-trunc").stdout.split()
+    first = docker("inspect", "--format", "{{.State.Pid}}", *running).stdout.split()
     path = folder / "dockerd.pid"
-    os.kill(int(path.read_text()), signal.SIGKILL)
+    keepers = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if {*running} & {*(process.info["cmdline"] or [])}  # containerd's, one for each container
+    ]
+    for pid in (int(path.read_text()), *keepers, *map(int, first)):
+        os.kill(pid, signal.SIGKILL)
+    for left in (RUN / "docker.pid", RUN / "docker/containerd/containerd.pid"):
+        left.unlink(missing_ok=True)
     with (folder / "dockerd.log").open("ab") as log:
         engine = subprocess.Popen(["dockerd"], stdout=log, stderr=log, start_new_session=True)
     path.write_text(f"{engine.pid}\n")
-    wait(lambda: docker("info").returncode == 0 or None, 60, "the engine")
+    wait(lambda: docker("info").returncode == 0 or None, 60, f"the engine: {folder / 'dockerd.log'}")
 
 
 def copy_of_the_project(folder: Path) -> Path:

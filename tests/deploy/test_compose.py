@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from ops.mage.owner import EMAIL
 from ops.paths import PROJECT, ROOT
 from ops.synthetic.generate import generate
 from tests.conftest import REAL_FILES
-from tests.deploy.stack import MAGE_UID, METADATA, MONTH_ROWS, Stack, docker, kill_and_start_engine
+from tests.deploy.stack import MAGE_UID, METADATA, MONTH_ROWS, Stack, docker, lose_power
 from tests.server.conftest import wait
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3000)]
@@ -165,31 +166,36 @@ def test_a_month_is_whole_after_a_kill_in_the_middle_of_a_load(stack: Stack) -> 
     assert stack.rows("yellow_cab_data", "2021-01") == new
 
 
-def test_what_the_kernel_kills_comes_back_and_goes_on(stack: Stack) -> None:
-    """As for want of memory: nobody has asked for it, so the engine starts it again."""
+@pytest.fixture(scope="module")
+def every_minute(stack: Stack) -> Iterator[int]:
+    """A trigger that should fire again within a minute, whatever has happened."""
     trigger = stack.start_trigger_of_every_minute("test_config")
+    yield trigger
+    stack.api.update("pipeline_schedules", trigger, status="inactive")
+
+
+def test_what_the_kernel_kills_comes_back_and_goes_on(stack: Stack, every_minute: int) -> None:
+    """As for want of memory: nobody has asked for it, so the engine starts it again."""
     killed = stack.start_run("api_to_postgres", service="yellow", month="2021-01", origin="dtc")
     wait(
         lambda: stack.sql("SELECT 1 FROM block_run WHERE status = 'RUNNING'", METADATA) or None, 120, "a block at work"
     )
     stack.compose("exec", "-T", "magic", "sh", "-c", "kill -9 -1", check=False)
-    wait(lambda: stack.container("magic")["RestartCount"] or None, 60, "the engine's restart")
+    wait(lambda: stack.container("magic")["RestartCount"] or None, 60, "the engine to start it again")
     docker("restart", "--time", "0", stack.container("trips")["Id"])  # it shares a network that is new now
     stack.wait_until_healthy()
-    assert stack.fires_again(trigger)
+    assert stack.fires_again(every_minute)
     assert stack.ended(killed) == "completed"
     assert stack.rows("yellow_cab_data", "2021-01") > MONTH_ROWS / 2
 
 
-def test_an_engine_that_dies_and_starts_again_has_everything_at_work(stack: Stack) -> None:
+def test_after_a_loss_of_power_everything_is_at_work_again(stack: Stack, every_minute: int) -> None:
     if "ENGINE_FOLDER" not in os.environ:
         pytest.skip("the engine is somebody's own: only one that with_engine.sh has started is killed")
-    [trigger] = stack.triggers_of_every_minute()
     rows = stack.rows("yellow_cab_data", "2021-01")
-    kill_and_start_engine(Path(os.environ["ENGINE_FOLDER"]))
+    lose_power(Path(os.environ["ENGINE_FOLDER"]))
     stack.wait_until_healthy()
-    assert stack.fires_again(trigger)
-    stack.api.update("pipeline_schedules", trigger, status="inactive")
+    assert stack.fires_again(every_minute)
     assert stack.rows("yellow_cab_data", "2021-01") == rows
 
 
