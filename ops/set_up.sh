@@ -2,13 +2,11 @@
 # Finds a Python for the environments and hands over to set_up.py: `sh ops/set_up.sh .venv .venv-emulators`.
 # PYTHON names another Python than the first of the list below.
 cd "$(dirname "$0")/.." || exit 1
-case $(uname) in
-  MINGW* | MSYS* | CYGWIN*)
-    echo "FAILED  Windows lacks what Mage and this project call: run the same in WSL 2, or use Docker" \
-      "(docs/containers.md)" >&2
-    exit 1
-    ;;
-esac
+if [ "$OS" = Windows_NT ]; then # so Windows says itself; WSL does not
+  echo "FAILED  Windows lacks what Mage and this project call: run the same in WSL 2, or use Docker" \
+    "(docs/containers.md)" >&2
+  exit 1
+fi
 fits='import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))'
 for name in "${PYTHON:-python3.11}" ${PYTHON:-python3.12 python3}; do
   # By running it: a name on the PATH may be a shim without a Python behind it.
