@@ -66,6 +66,8 @@ class Checkout:
     """The environment of git, with what `Remote.environment` adds."""
     spare: Path | None = None
     """A project for where nothing was cloned before and nothing can be now; without one, such a start is refused."""
+    probed: bool = False
+    """Whether somebody gives this start up after some minutes."""
 
     def sync(self, say: Say) -> str:
         """
@@ -115,7 +117,7 @@ class Checkout:
         if not listed:
             raise GitError(f"it has no branch {self.remote.branch}: push there first, or set GIT_BRANCH")
         # Into a ref of ours, and no other: what is seen as the remote's branch must have been checked.
-        seconds = FETCH_SECONDS_BEFORE_A_PROBE if self.spare else FETCH_SECONDS
+        seconds = FETCH_SECONDS_BEFORE_A_PROBE if self.probed else FETCH_SECONDS
         self._git("fetch", "--quiet", "--no-tags", "--refmap=", NAME, f"+{branch}:{CANDIDATE}", seconds=seconds)
         newest = self._commit(CANDIDATE)
         if newest is None:

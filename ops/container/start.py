@@ -155,7 +155,8 @@ def _from_git(remote: Remote, env: dict[str, str], home: Path, *, serves: bool, 
     if serves or (alone and not project.is_dir()):
         remote.prepare(home)
         # On Cloud Run every start is a first one: a remote that is away for a while must not take the server with it.
-        Checkout(folder, remote, env, PROJECT if is_on_cloud_run(env) else None).sync(say)
+        in_cloud = is_on_cloud_run(env)
+        Checkout(folder, remote, env, PROJECT if in_cloud else None, probed=in_cloud and serves).sync(say)
         install_git_filter(project)
         _warn_of_requirements(project.parent / "requirements.txt", ROOT / "requirements.txt")
     elif not project.is_dir():

@@ -15,6 +15,9 @@ import psutil
 import pytest
 from nyc_taxi.settings import PostgresSettings
 
+from ops.container import start
+from ops.container.git_remote import remote_of
+from ops.container.git_sync import Checkout
 from ops.container.start import prepared
 from ops.mage import triggers_on
 from ops.mage.api import MageApi, MageApiError
@@ -265,6 +268,19 @@ def test_only_on_cloud_run_the_images_project_stands_in_for_a_remote_that_is_awa
     assert runs.returncode == 0, runs.stderr
     assert "WARNING git: the last good commit runs instead" in runs.stdout
     assert set(runs.stdout.split()) >= {path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml")}
+
+
+@pytest.mark.parametrize(("where", "serves", "probed"), [("K_SERVICE", True, True), ("CLOUD_RUN_JOB", False, False)])
+def test_only_a_server_on_cloud_run_has_a_probe_that_waits_for_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, serves: bool, probed: bool
+) -> None:
+    made: list[Checkout] = []
+    monkeypatch.setattr(Checkout, "sync", lambda checkout, _: made.append(checkout))
+    monkeypatch.setattr(start, "install_git_filter", lambda _: True)
+    remote = remote_of(env := {"GIT_REPO_LINK": "https://example.org/taxi.git", where: "mage"})
+    assert remote is not None
+    start._from_git(remote, env, tmp_path / "home", serves=serves, alone=not serves)
+    assert [(checkout.probed, checkout.spare) for checkout in made] == [(probed, PROJECT)]
 
 
 # --- A server that follows git ----------------------------------------------------------------------------------------

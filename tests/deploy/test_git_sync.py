@@ -39,6 +39,7 @@ class Instance:
 
     spare: Path | None = None
     """What the image holds, where no file outlives the instance."""
+    probed = False
 
     def __init__(self, folder: Path, host: GitHost, token: str = TOKEN, **more: str) -> None:
         self.home = folder / "home"
@@ -58,7 +59,7 @@ class Instance:
         """Sync as a start does; the commit that runs."""
         self.said.clear()
         self.remote.prepare(self.home)
-        return Checkout(self.folder, self.remote, self.env, self.spare).sync(self.said.append)
+        return Checkout(self.folder, self.remote, self.env, self.spare, self.probed).sync(self.said.append)
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text()
@@ -206,6 +207,7 @@ def test_where_a_probe_waits_for_the_start_a_host_that_is_slow_does_not_cost_it(
 ) -> None:
     instance = Instance(tmp_path, host)
     instance.spare = as_in_image
+    instance.probed = True
     host.stall()
     monkeypatch.setattr("ops.container.git_sync.FETCH_SECONDS_BEFORE_A_PROBE", 1)
     began = time.monotonic()
