@@ -14,7 +14,7 @@ TAXI := $(PY) -m ops.cli
 # Google's clients say at every start that this Python will end one day.
 export PYTHONWARNINGS ?= ignore:You are using a Python version
 
-.PHONY: help setup deploy-tools demo run ui backfill triggers sql plan doctor up down status test test-large test-chaos test-fuzz test-soak test-deploy \
+.PHONY: help setup deploy-tools demo run ui backfill triggers sql plan doctor up down status test streaming test-large test-chaos test-fuzz test-soak test-deploy \
   test-containers audit lint format bench screenshots lock
 
 # What a command line may set, beside the settings of dev.env: for every target, and for one.
@@ -57,6 +57,10 @@ SET_UP = @PYTHON="$(PYTHON)" sh ops/set_up.sh
 .PHONY: another-python
 another-python:
 
+# The extra `streaming`: a broker and its client, for live_trips, `taxi live` and the tests.
+.venv/.streaming: requirements-streaming.txt | .venv/.ready
+	$(SET_UP) .venv+streaming
+
 # The emulators of Google Cloud Storage and BigQuery: their packages would not fit mage-ai's pins.
 .venv-emulators/.ready: ops/emulators/requirements.txt | .venv/.ready
 	$(SET_UP) .venv-emulators
@@ -71,6 +75,9 @@ another-python:
 deploy-tools: $(READY) .venv-deploy/.ready .venv-scanners/.ready
 
 setup: $(READY) ## Make .venv and .venv-emulators and install the locked packages
+
+streaming: $(READY) .venv/.streaming ## Install what the pipeline live_trips and taxi live need
+	@echo "taxi live and the pipeline live_trips are ready: docs/streaming.md"
 
 demo: $(READY) ## Fill real tables through real pipelines from synthetic files, and check the numbers
 	@$(TAXI) demo
@@ -116,7 +123,7 @@ lint: $(READY) ## Check style and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-test: $(READY) ## Run the tests, of style and types too
+test: $(READY) .venv/.streaming ## Run the tests, of style and types too
 	$(PY) -m pytest -m "not large and not containers and not chaos and not fuzz and not soak" $(SIDE_BY_SIDE)
 
 test-large: $(READY) ## Run the tests that need 14 M rows or many minutes
@@ -157,6 +164,8 @@ COMPILE = $(PY) -m uv pip compile --universal --python-version 3.11 --generate-h
 lock: $(READY) ## Write every lock anew
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) pyproject.toml --extra local --extra test --constraint requirements.txt --output-file requirements-dev.txt
+	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["streaming"], sep="\n")' \
+	  | $(COMPILE) - --constraint requirements-dev.txt --output-file requirements-streaming.txt
 	echo uv | $(COMPILE) - --constraint requirements-dev.txt --output-file requirements-uv.txt
 	for name in ops/emulators/requirements tests/deploy/requirements tests/deploy/scanners tests/pipelines/dlt \
 	  bench/requirements; do \

@@ -24,10 +24,13 @@ from pathlib import Path
 from ops.paths import ROOT
 
 UV, MAIN = ".venv-uv", ".venv"
+STREAMING = f"{MAIN}+streaming"
+"""The packages of an extra, installed into the environment before the +; they make no environment of their own."""
 PROVIDER_LOCK = "tests/deploy/provider/requirements.txt"
 LOCKS = {
     UV: ("requirements-uv.txt",),
     MAIN: ("requirements-dev.txt",),
+    STREAMING: ("requirements-streaming.txt",),
     ".venv-emulators": ("ops/emulators/requirements.txt",),
     ".venv-deploy": ("tests/deploy/requirements.txt", PROVIDER_LOCK),
     ".venv-scanners": ("tests/deploy/scanners.txt",),
@@ -35,6 +38,7 @@ LOCKS = {
     ".bench/venv": ("bench/requirements.txt",),
 }
 """The environments, below ROOT; the first lock of each is installed. pip brings uv, which makes all others."""
+LOCKED = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "-r")
 LOG = ROOT / ".local" / "set-up.log"
 
 # Of the caller's settings for uv and pip, those that say how to reach an index. Any other, such as UV_PYTHON,
@@ -77,12 +81,18 @@ def make(name: str) -> Path:
     """Make the environment of this name, unless it is finished, and return its Python. SetUpFailed says what to do."""
     if name != UV:
         make(UV)
-    ready, python = ROOT / name / ".ready", _python(name)
+    base, _, extra = name.partition("+")
+    if extra:
+        make(base)
+    ready, python = ROOT / base / (f".{extra}" if extra else ".ready"), _python(base)
     digest = hashlib.sha256(b"".join((ROOT / lock).read_bytes() for lock in LOCKS[name])).hexdigest()
     try:
         with _locked(name):
-            anew = not ready.exists() or (name != UV and _another_python_is_asked_for(ROOT / name))
-            if anew or ready.read_text() != digest:
+            anew = not ready.exists() or (name != UV and _another_python_is_asked_for(ROOT / base))
+            if extra and (anew or ready.read_text() != digest):
+                print(f"Installing the packages of the extra {extra} into {base}", flush=True)
+                _install(python, LOCKS[name][0])
+            elif anew or ready.read_text() != digest:
                 _fill(name, anew=anew)
             if name == MAIN:  # in a second: the programs that pyproject.toml names may be others
                 _uv("pip", "install", "--no-deps", "--no-build-isolation", "--editable", ROOT, "--python", python)
@@ -99,17 +109,20 @@ def _fill(name: str, *, anew: bool) -> None:
     (folder / ".ready").unlink(missing_ok=True)
     if anew:
         shutil.rmtree(folder, ignore_errors=True)
-    options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "-r")
     if name == UV:
         venv.create(folder, symlinks=True)
         _run([python, "-m", "ensurepip"])
-        _pip("install", "--no-compile", *options, ROOT / lock)
+        _pip("install", "--no-compile", *LOCKED, ROOT / lock)
         return
     if anew:
         _uv("venv", "--no-project", "--python", sys.executable, folder)
-    _uv("pip", "install", "--compile-bytecode", "--python", python, *options, ROOT / lock)
+    _install(python, lock)
     if PROVIDER_LOCK in LOCKS[name]:  # never installed: its types are read from the wheel
-        _pip("download", "--dest", folder / "wheels", *options, ROOT / PROVIDER_LOCK)
+        _pip("download", "--dest", folder / "wheels", *LOCKED, ROOT / PROVIDER_LOCK)
+
+
+def _install(python: Path, lock: str) -> None:
+    _uv("pip", "install", "--compile-bytecode", "--python", python, *LOCKED, ROOT / lock)
 
 
 def _another_python_is_asked_for(folder: Path) -> bool:

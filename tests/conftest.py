@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from nyc_taxi.google import storage_client
@@ -18,6 +19,9 @@ from xdist.scheduler import LoadScopeScheduling
 from ops.stack import google, postgres
 from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
+
+if TYPE_CHECKING:
+    from tests.nyc_taxi.live.streaming import OwnBroker
 
 REAL_FILES = Path(__file__).resolve().parents[2] / "shared" / "tlc"
 ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/front_door/", "tests/server/")
@@ -79,6 +83,23 @@ def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleSe
 def google_settings(google_server: GoogleServer) -> GoogleSettings:
     """Settings of the emulators, with a bucket of the test's own."""
     return new_bucket(Settings.from_environment(google_server.environment()).google)
+
+
+@pytest.fixture(scope="session")
+def one_broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OwnBroker]":
+    """One broker for the session."""
+    from tests.nyc_taxi.live.streaming import OwnBroker
+
+    with OwnBroker(tmp_path_factory.mktemp("broker")) as own:
+        yield own
+
+
+@pytest.fixture
+def broker(one_broker: "OwnBroker") -> "OwnBroker":
+    """The broker, without the streams of an earlier test."""
+    one_broker.start()
+    one_broker.empty()
+    return one_broker
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ FLOORS = (
     {"google", "transform"},
     {"run"},
     {"extract", "load"},
-    {"operate", "report", "course"},
+    {"live", "operate", "report", "course"},
 )
 """The rooms of the library, the lowest floor first. Those of one floor do not know each other."""
 BESIDE = {(room, "errors") for room in ("files", "months", "space", "streams")} | {("manifest", "settings")}

@@ -105,4 +105,4 @@ def command(pipeline: str, others: dict[str, str], **named: str | None) -> None:
     except UnknownName as error:
         raise click.UsageError(str(error)) from None
     refuse_unreadable(PROJECT, configured())
-    run_pipeline(pipeline, given | others, environment())
+    run_pipeline(pipeline, given | others, environment(streaming=Checkout().described(pipeline)["type"] == "streaming"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ops.cpu import refuse_old_cpu
 from ops.paths import ROOT, local_dir
-from ops.stack import google, stack
+from ops.stack import broker, google, stack
 from ops.stack.env_file import read_env_file
 
 OWN = ROOT / ".env"
@@ -27,14 +27,15 @@ def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[s
     return merged
 
 
-def environment(trips: Path | None = None) -> dict[str, str]:
+def environment(trips: Path | None = None, *, streaming: bool = False) -> dict[str, str]:
     """
     The whole environment for a program that reaches the targets.
 
     Starts this machine's Postgres, unless POSTGRES_HOST names another one; the emulators of Google's services, unless
     GCS_BUCKET names a real bucket; and, given a folder, a server of its trip files in the place of the public origins.
-    Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says. LocalStackError says what
-    cannot be started, and that this machine cannot run Mage at all.
+    Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says. For streaming, this machine's
+    broker too, unless NATS_URL names another one. LocalStackError says what cannot be started, and that this machine
+    cannot run Mage at all.
     """
     refuse_old_cpu()
     values = {name: value for name, value in configured().items() if name not in NOT_FOR_PIPELINES}
@@ -44,6 +45,8 @@ def environment(trips: Path | None = None) -> dict[str, str]:
     values.setdefault("MAGE_DATA_DIR", str(local_dir() / "mage"))
     values.setdefault("GOOGLE_LOCATION", google.LOCATION)
     values.setdefault("BIGQUERY_DATASET", google.DATASET)
+    if "NATS_URL" not in values:
+        values["NATS_URL"] = broker.start().url if streaming else broker.url()
     own_postgres = "POSTGRES_HOST" not in values
     own_google = trips is not None or "GCS_BUCKET" not in values
     if not (own_postgres or own_google):

@@ -9,7 +9,7 @@ import filelock
 
 from ops.errors import LocalStackError
 from ops.paths import HOST, local_dir
-from ops.stack import google, postgres
+from ops.stack import broker, google, postgres
 from ops.stack.google import GoogleServer
 from ops.stack.postgres import PostgresServer
 from ops.stack.process import Running, Service
@@ -65,6 +65,7 @@ def down() -> None:
         return
     with _locked():
         _trips().stop()
+        broker.stop()
         google.stop(_google())
         postgres.stop(_data())
 

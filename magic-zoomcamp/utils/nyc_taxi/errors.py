@@ -85,5 +85,13 @@ class TargetUnavailable(TaxiError):
     """The database, bucket or data set cannot be reached or refuses us."""
 
 
+class BrokerUnavailable(TaxiError):
+    """The broker of the stream cannot be reached, has no JetStream, or refuses us."""
+
+
+class StreamRefused(TaxiError):
+    """The stream, or what was stored of it, is not what it was: nothing is stored until a person has looked."""
+
+
 class CountsDisagree(TaxiError):
     """Rows were about to be lost or doubled; nothing was changed."""

@@ -13,6 +13,7 @@ IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # https://cloud.google.com/storage/docs/buckets#naming, without the rules that only Google can judge.
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 DATASET = re.compile(r"\w{1,1024}", re.ASCII)
+BROKER = re.compile(r"(nats|tls)://[^\s/@,]+(,(nats|tls)://[^\s/@,]+)*")
 NUMBER = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|WEBHOOK|CONNECTION_URL|API_KEY")
@@ -58,6 +59,18 @@ class GoogleSettings:
 
 
 @dataclass(frozen=True)
+class BrokerSettings:
+    """Where the broker of the stream is: a NATS server with JetStream, or a cluster of them."""
+
+    url: str
+    """One address, or several with commas."""
+    user: str
+    password: str = field(repr=False)
+    ca_file: str
+    """The authority that signed the servers' certificates; empty for those that this system knows."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What differs between this machine, another server and the cloud."""
 
@@ -73,6 +86,7 @@ class Settings:
     public_url: str
     """Where people reach the web UI, without a slash at the end; empty where none is known."""
     google: GoogleSettings
+    broker: BrokerSettings
     slowest_download: int
     """Bytes a second below which an origin's answer is given up and asked for again; 0: never."""
     executor: str
@@ -103,6 +117,9 @@ class Settings:
         staging_most = get("STAGING_MAX_GB", "0")
         if not NUMBER.fullmatch(staging_most):
             raise UnknownName(f"STAGING_MAX_GB {staging_most!r} is not a number such as 1.5, or 0 for no bound")
+        broker = get("NATS_URL", "nats://127.0.0.1:4222")
+        if not BROKER.fullmatch(broker):  # never shown: it may hold an account
+            raise UnknownName("NATS_URL is not of the form nats://HOST:PORT, or tls://; an account is NATS_USER's")
         base_urls = {origin.name: get(origin.mirror, origin.base_url) for origin in ORIGINS.values()}
         for name, url in base_urls.items():
             if url.startswith("gs://") and not BUCKET.fullmatch(url.removeprefix("gs://").partition("/")[0]):
@@ -130,6 +147,12 @@ class Settings:
                 credentials=get("GOOGLE_APPLICATION_CREDENTIALS", ""),
                 storage_emulator=get("STORAGE_EMULATOR_HOST", ""),
                 bigquery_emulator=get("BIGQUERY_EMULATOR_HOST", ""),
+            ),
+            broker=BrokerSettings(
+                url=broker,
+                user=get("NATS_USER", ""),
+                password=get("NATS_PASSWORD", ""),
+                ca_file=get("NATS_CA_FILE", ""),
             ),
             slowest_download=int(slowest) * 1_000,
             executor=get("LOAD_MONTH_EXECUTOR", "local_python"),

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Self, TypeVar
@@ -39,6 +39,9 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
             put(None, StopIteration())
         except BaseException as error:  # noqa: BLE001  handed over and raised by the consumer
             put(None, error)
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # here, where it ran: what it holds may be bound to its thread
 
     producer = threading.Thread(target=produce, daemon=True)
     producer.start()

@@ -60,6 +60,11 @@ def staging_folder(run: RunContext) -> Path:
     return run.settings.staging_dir / run.origin.name / run.service.name
 
 
+def already_staged(run: RunContext) -> StagedFile | None:
+    """What an earlier run staged of the month, whatever the origin has by now; None where nothing is."""
+    return _staged_before(run, staging_folder(run) / f"{run.month}.json")
+
+
 @contextmanager
 def _alone(run: RunContext, folder: Path) -> Iterator[None]:
     """One run of a month at a time; who has to wait says so, once."""

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 18
 
 
-def copy_batches(cursor: Cursor, table: str, batches: Iterator[pa.RecordBatch]) -> int:
+def copy_batches(cursor: Cursor, table: str, batches: Iterator[pa.RecordBatch], *, freeze: bool = True) -> int:
     """
     COPY the batches into the columns of their names, in lower case; return the number of rows.
 
-    The table must have been made in the same transaction: its rows are then frozen, that is, visible to every snapshot
-    from the moment the transaction commits, the older ones included, and never rewritten by a vacuum.
+    To freeze, the table must have been made in the same transaction: its rows are then frozen, that is, visible to
+    every snapshot from the moment the transaction commits, the older ones included, and never rewritten by a vacuum.
 
     Args:
         cursor: in the transaction that made the table.
         table: schema.name, both known to be plain identifiers.
         batches: of one schema, of types that Postgres' table has exactly (int32 for integer, int64 for bigint).
+        freeze: whether the rows need no vacuum; see above.
     """
     first = next(batches, None)
     if first is None:
@@ -35,7 +36,8 @@ def copy_batches(cursor: Cursor, table: str, batches: Iterator[pa.RecordBatch]) 
     columns = ", ".join(name.lower() for name in first.schema.names)
     stream = _Stream(prefetch(_encoded(chain([first], batches), first.schema)))
     try:
-        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT binary, FREEZE)", stream, size=PIECE_BYTES)
+        options = "FORMAT binary, FREEZE" if freeze else "FORMAT binary"
+        cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN ({options})", stream, size=PIECE_BYTES)
     except Exception:
         # The driver reports an error of ours as the server's "COPY failed"; ours says more.
         if stream.error:

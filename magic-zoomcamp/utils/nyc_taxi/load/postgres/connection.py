@@ -44,10 +44,9 @@ def connect(settings: PostgresSettings) -> Iterator[Connection]:
     """
     A connection in a transaction: what was not committed is rolled back at the end.
 
-    Raises StorageFull or TargetUnavailable in the place of the driver's errors, with one line that names the server,
-    the user, what to do and what the server said; never the password.
+    Raises what `explained` makes of the driver's errors.
     """
-    try:
+    with explained(settings):
         connection = psycopg2.connect(
             host=settings.host,
             port=settings.port,
@@ -60,6 +59,17 @@ def connect(settings: PostgresSettings) -> Iterator[Connection]:
             yield connection
         finally:
             connection.close()
+
+
+@contextmanager
+def explained(settings: PostgresSettings) -> Iterator[None]:
+    """
+    StorageFull or TargetUnavailable in the place of the driver's errors.
+
+    The message is one line: the server, the user, what to do and what the server said; never the password.
+    """
+    try:
+        yield
     except psycopg2.Error as error:
         text = " ".join(str(error).split())
         advice = next((advice for sign, advice in ADVICE.items() if sign in text), "")

@@ -1,0 +1,82 @@
+"""Connections to a broker: what it refuses is one line, and no secret is in it."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nyc_taxi.errors import BrokerUnavailable, UnknownName
+from nyc_taxi.live.broker import connected
+from nyc_taxi.live.executor import LiveRun
+from nyc_taxi.live.stream import ensure_stream
+from nyc_taxi.settings import BrokerSettings, Settings
+
+from ops.ports import free_port
+from ops.stack import broker
+from ops.stack.process import Service
+from tests.nyc_taxi.live.streaming import YELLOW, store_all
+
+
+def ask(settings: BrokerSettings) -> str:
+    """Connect, and look at the stream; the server's name for its account where all is well."""
+
+    async def asked() -> str:
+        async with connected(settings) as connection:
+            await ensure_stream(connection.jetstream(), YELLOW)
+        return "well"
+
+    return asyncio.run(asked())
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[tuple[Path, Service]]:
+    """A configuration to write, and a server to launch with it."""
+    service = Service("own", tmp_path)
+    yield tmp_path / "own.conf", service
+    service.stop()
+
+
+def launch(own: tuple[Path, Service], configuration: str) -> BrokerSettings:
+    path, service = own
+    path.write_text(configuration)
+    port = free_port()
+    program = [str(broker.program()), "-c", str(path), "--addr", "127.0.0.1", "--port", str(port)]
+    service.wait(service.launch(lambda monitor: [*program, "-m", str(monitor)]))
+    return Settings.from_environment({"NATS_URL": f"nats://127.0.0.1:{port}"}).broker
+
+
+def test_a_broker_without_jetstream_is_one_line(own: tuple[Path, Service]) -> None:
+    with pytest.raises(BrokerUnavailable, match="it has no JetStream: start it with -js"):
+        ask(launch(own, "max_payload: 1MB"))
+
+
+def test_user_and_password_are_asked_for_and_never_said(own: tuple[Path, Service], tmp_path: Path) -> None:
+    account = 'authorization { user: taxi, password: "correct horse" }'
+    settings = launch(own, f'jetstream {{ store_dir: "{tmp_path}/js" }}\n{account}')
+    assert ask(replace(settings, user="taxi", password="correct horse")) == "well"
+    for wrong in (settings, replace(settings, user="taxi", password="battery staple")):
+        with pytest.raises(BrokerUnavailable, match="it refuses us: check NATS_USER and NATS_PASSWORD") as refused:
+            ask(wrong)
+        assert "staple" not in f"{refused.value} {wrong!r}"
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:4222", "http://127.0.0.1:4222", "nats://me:secret@host:4222", "nats://token@host", "nats://a b"]
+)
+def test_an_address_that_is_none_or_has_an_account_is_refused_unsaid(url: str) -> None:
+    with pytest.raises(UnknownName, match="NATS_URL is not of the form nats://HOST:PORT, or tls://") as refused:
+        Settings.from_environment({"NATS_URL": url})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_cluster_has_several_addresses() -> None:
+    url = "tls://a.example:4222,tls://b.example:4222"
+    assert Settings.from_environment({"NATS_URL": url, "NATS_CA_FILE": "/ca.pem"}).broker.url == url
+
+
+def test_without_the_extra_one_line_says_how_to_get_it(run: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nats", None)
+    with pytest.raises(BrokerUnavailable, match="nats-py is not installed here: run `make streaming`"):
+        store_all(run)
