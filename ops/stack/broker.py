@@ -88,14 +88,14 @@ def _as_broker(running: Running) -> Broker:
 
 
 def _port(folder: Path, *, free: bool = False) -> int:
-    """The port of the folder's broker, chosen when it is asked for first; another one if it must be free and is not."""
+    """The port of the folder's broker, the same every time; another one if it must be free and is not."""
     note = folder / "port"
     try:
         kept = int(note.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         kept = 0
     port = free_port(kept or PORT) if free or not kept else kept
-    if port != kept:
-        folder.mkdir(parents=True, exist_ok=True)
+    if port != kept and folder.parent.exists():  # who has a Postgres and a bucket elsewhere needs no folder here
+        folder.mkdir(exist_ok=True)
         write_private(note, str(port))
     return port
