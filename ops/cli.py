@@ -23,6 +23,7 @@ COMMANDS = {
     "sql": ("ops.commands.sql.command:command", "Ask Postgres, the bucket's Parquet or BigQuery."),
     "external": ("ops.commands.sql.external:command", "Make BigQuery tables that read the bucket's objects."),
     "dbt": ("ops.commands.dbt.command:command", "Build, test and describe the marts by dbt."),
+    "live": ("ops.commands.live.command:command", "Replay a month as a stream, check it, stop it."),
     "plan": ("ops.commands.plan:command", "Say what BigQuery would scan, and its price."),
     "doctor": ("ops.commands.doctor.command:command", "Check this machine, the settings and the cloud."),
     "up": ("ops.commands.services:up", "Start Postgres and the emulators of Google's services."),

@@ -14,9 +14,10 @@ from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import StreamRefused
 from nyc_taxi.live.judge import MESSAGE, Judged
 from nyc_taxi.live.reader import Position
-from nyc_taxi.live.tables import MINUTES, NOT_TRIPS, POSITION, LiveTables, ensure_live_tables
+from nyc_taxi.live.tables import MINUTES, NOT_TRIPS, POSITION, LiveTables, ensure_live_tables, forget_stream
 from nyc_taxi.load.postgres.binary_copy import copy_batches
 from nyc_taxi.load.postgres.connection import CONNECT_SECONDS, connect, explained
+from nyc_taxi.months import Month
 from nyc_taxi.settings import PostgresSettings
 
 ZONE, PASSENGERS = "PULocationID", "passenger_count"
@@ -29,6 +30,25 @@ def stored_position(settings: PostgresSettings, service: Service) -> Position:
         ensure_live_tables(cursor, tables)
         connection.commit()
         return _position(cursor, tables, "")
+
+
+def stored_of_month(settings: PostgresSettings, service: Service, month: Month) -> int:
+    """How many messages of a replayed month are stored, as accepted or rejected trips."""
+    tables, total = LiveTables(settings.schema, service), 0
+    with connect(settings) as connection, connection.cursor() as cursor:
+        for name in (tables.trips, tables.rejected):
+            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
+            if cursor.fetchone() == (True,):
+                cursor.execute(f"SELECT count(*) FROM {name} WHERE file_month = %s", (month.first_day,))
+                total += cursor.fetchall()[0][0]
+    return total
+
+
+def forget(settings: PostgresSettings, service: Service) -> None:
+    """Drop what is stored of a service's stream, all of it at once; what batch pipelines loaded stays."""
+    with connect(settings) as connection, connection.cursor() as cursor:
+        forget_stream(cursor, LiveTables(settings.schema, service))
+        connection.commit()
 
 
 class Store:

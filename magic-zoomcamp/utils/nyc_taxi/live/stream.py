@@ -1,11 +1,13 @@
 """The stream of a service's trips in JetStream: its name, its subjects, its limits."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import StreamRefused
-from nyc_taxi.live.broker import JetStream
+from nyc_taxi.live.broker import JetStream, connected
+from nyc_taxi.settings import BrokerSettings
 
 MAX_BYTES = 2 << 30
 DUPLICATE_SECONDS = 120
@@ -59,6 +61,15 @@ async def ensure_stream(js: JetStream, service: Service) -> StreamState:
         listed = ", ".join(info.config.subjects or []) or "none"
         raise StreamRefused(f"stream {name} has the subjects {listed}, not {subjects[0]}: add it, or remove the stream")
     return state_of(info)
+
+
+async def delete_stream(settings: BrokerSettings, service: Service) -> None:
+    """Take the service's stream away, with its messages; none is no error."""
+    async with connected(settings) as connection:
+        from nats.js.errors import NotFoundError
+
+        with suppress(NotFoundError):
+            await connection.jetstream().delete_stream(stream_of(service))
 
 
 def state_of(info: Any) -> StreamState:
