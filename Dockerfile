@@ -21,8 +21,11 @@ ENV UV_SYSTEM_CERTS=1 \
 
 FROM uv AS mage-packages
 RUN python -m venv /opt/venv
-COPY requirements.txt ./
+COPY requirements.txt requirements-streaming.txt ./
 RUN $INSTALL -r requirements.txt
+# For the pipeline live_trips: docker build --build-arg STREAMING=1
+ARG STREAMING=
+RUN [ -z "$STREAMING" ] || $INSTALL -r requirements-streaming.txt
 # A sixth of the size that nothing here reads: the tests of the largest packages, the languages of a calendar, and the
 # web pages of Jupyter, of which Mage takes the kernels only.
 RUN cd /opt/venv/lib/python3.11/site-packages \
