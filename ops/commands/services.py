@@ -42,7 +42,7 @@ def status() -> None:
 def _described(stack: "Stack") -> str:
     from ops.stack import web_ui
 
-    database = storage = warehouse = trips = "stopped"
+    database = storage = warehouse = trips = stream = "stopped"
     if server := stack.postgres:
         where = f"{server.host}:{server.port}, database {server.dbname}, user {server.user}"
         database = f"running at {where}, password in {server.data.parent / 'postgres.password'}"
@@ -51,7 +51,10 @@ def _described(stack: "Stack") -> str:
         warehouse = f"running at {cloud.bigquery_url}, project {cloud.project}, data set {cloud.dataset}"
     if stack.trips:
         trips = f"running at {stack.trips.url}, serves {stack.trips.folder}"
+    if stack.broker:
+        stream = f"running at {stack.broker.url}"
     uis = [f"running at http://localhost:{ui.port}, process {ui.pid}" for ui in web_ui.running()]
     services = [("postgres", database), ("storage", storage), ("bigquery", warehouse), ("trip server", trips)]
+    services += [("broker", stream)]
     services += [("web UI", ui) for ui in uis or ["stopped"]]
     return "\n".join(f"{name:<13}{state}" for name, state in services)

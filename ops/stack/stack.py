@@ -1,4 +1,4 @@
-"""The local services together: Postgres, the emulators of Google's services and the trip-file server."""
+"""The local services together: Postgres, the emulators of Google's services, the trip-file server and the broker."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ import filelock
 from ops.errors import LocalStackError
 from ops.paths import HOST, local_dir
 from ops.stack import broker, google, postgres
+from ops.stack.broker import Broker
 from ops.stack.google import GoogleServer
 from ops.stack.postgres import PostgresServer
 from ops.stack.process import Running, Service
@@ -39,6 +40,8 @@ class Stack:
     postgres: PostgresServer | None
     google: GoogleServer | None
     trips: TripService | None
+    broker: Broker | None
+    """Started by who streams, and nobody else."""
 
 
 def up(trips: Path | None = None, *, with_postgres: bool = True, with_google: bool = True) -> Stack:
@@ -56,7 +59,7 @@ def up(trips: Path | None = None, *, with_postgres: bool = True, with_google: bo
         clouds = pool.submit(google.start if with_google else google.running, _google())
         server = postgres.start(_data()) if with_postgres else postgres.running(_data())
         served = _serve(trips.resolve()) if trips else _running_trips()
-        return Stack(server, clouds.result(), served)
+        return Stack(server, clouds.result(), served, broker.running())
 
 
 def down() -> None:
@@ -72,7 +75,7 @@ def down() -> None:
 
 def status() -> Stack:
     """What runs now."""
-    return Stack(postgres.running(_data()), google.running(_google()), _running_trips())
+    return Stack(postgres.running(_data()), google.running(_google()), _running_trips(), broker.running())
 
 
 def _data() -> Path:

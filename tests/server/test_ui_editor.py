@@ -1,16 +1,21 @@
 """The editor: blocks and charts run with a click, and what they made is seen."""
 
 import re
-from dataclasses import fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 
+from nyc_taxi.live import look
+from nyc_taxi.live.executor import live_run
 from nyc_taxi.load.postgres.month import replace_month
 from nyc_taxi.manifest import StagedFile
 from playwright.sync_api import Locator, expect
 
 from ops.browser.mage_ui import MageUi
+from ops.stack import broker
 from ops.synthetic.generate import generate
 from tests.conftest import settings_for
+from tests.nyc_taxi.live.streaming import OwnBroker, publish, settings_of, store_all, trips
 from tests.nyc_taxi.load.loading import judged
 from tests.server.conftest import Mage
 
@@ -64,6 +69,25 @@ def test_a_chart_shows_what_is_loaded_as_a_table(mage: Mage, ui: MageUi, tmp_pat
     expect(chart.get_by_text("2014-01")).to_be_visible()
     expect(chart.get_by_text(str(file.rows_accepted))).to_be_visible()
     expect(ui.error_popups()).to_have_count(0)
+
+
+def test_charts_show_a_stream_while_it_is_stored(mage: Mage, ui: MageUi, tmp_path: Path) -> None:
+    own = OwnBroker(tmp_path / "broker")
+    try:
+        settings = replace(settings_for(mage.database, mage.trips, tmp_path), broker=settings_of(own).broker)
+        with ThreadPoolExecutor(1) as apart:  # from the browser, whose event loop runs in this thread
+            apart.submit(publish, settings, *trips(5)).result()
+            apart.submit(store_all, live_run({"until_idle": 0.3}, settings)).result()
+        ui.open_editor("live_trips", side="charts")
+        progress = ui.run_chart("live_progress")
+        expect(progress.get_by_text("2021-01-01 00:04:10")).to_be_visible()
+        zones = ui.run_chart("live_busiest_zones")
+        expect(zones.get_by_text("zone 142")).to_be_visible()
+        minutes = ui.run_chart("live_trips_per_minute")
+        expect(minutes.locator("svg rect:not(.visx-bar)")).to_have_count(look.MINUTES_SHOWN)
+        expect(ui.error_popups()).to_have_count(0)
+    finally:
+        broker.stop(own.folder)
 
 
 def table(block: Locator) -> list[dict[str, str]]:

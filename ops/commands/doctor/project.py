@@ -1,4 +1,4 @@
-"""The doctor's checks of the project's settings and of what it reaches: Postgres, the git remote, the triggers."""
+"""The doctor's checks of the project's settings and of what it reaches: Postgres, broker, git remote, triggers."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nyc_taxi.errors import TaxiError
+from nyc_taxi.live.look import streams_at
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import Settings
 
@@ -44,6 +45,20 @@ def postgres(env: Settled) -> str:
     except TaxiError as error:
         raise Wrong(str(error)) from None
     return f"{settings.user} may load into {settings.where}, schema {settings.schema}"
+
+
+def broker(env: Settled) -> str:
+    """The broker of the stream, for who streams: asked as live_trips asks it."""
+    own = stack.status().broker
+    if own is None and "NATS_URL" not in env:
+        raise NotNeeded("none runs, and NATS_URL names none: only live_trips needs one, and taxi live starts it")
+    url = {"NATS_URL": own.url} if own and "NATS_URL" not in env else {}
+    try:
+        settings = Settings.from_environment({**env, **url}).broker
+        streams = streams_at(settings)
+    except TaxiError as error:
+        raise Wrong(str(error)) from None
+    return f"NATS at {settings.url} answers, with JetStream; streams there: {streams}"
 
 
 def settings(env: Settled) -> str:
@@ -101,4 +116,10 @@ def triggers(env: Settled) -> str:
     return f"{len(compared)} as in code"
 
 
-CHECKS: dict[str, Check] = {"project": settings, "postgres": postgres, "git remote": git_remote, "triggers": triggers}
+CHECKS: dict[str, Check] = {
+    "project": settings,
+    "postgres": postgres,
+    "broker": broker,
+    "git remote": git_remote,
+    "triggers": triggers,
+}

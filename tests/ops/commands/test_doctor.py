@@ -20,6 +20,7 @@ from ops.commands.doctor import cloud, command, front_door, machine, project
 from ops.commands.doctor.finding import Check, Finding, Settled
 from ops.mage.api import Json
 from ops.paths import ROOT
+from ops.stack import broker
 from ops.stack.environment import configured
 from ops.stack.google import GoogleServer
 from tests.conftest import environment_of, process_environment, sql
@@ -107,6 +108,21 @@ def test_a_wrong_clock_is_said_and_one_without_a_peer_is_not_judged(late_server:
     state, text = said(machine.clock, {"TLC_PARQUET_BASE_URL": late_server})
     assert (state, "turn on time synchronisation" in text) == ("FAIL", True)
     assert said(machine.clock, {"TLC_PARQUET_BASE_URL": "http://127.0.0.1:1"})[0] == "skip"
+
+
+def test_a_broker_is_asked_for_its_streams_where_one_is_meant() -> None:
+    state, text = said(project.broker, {})
+    assert (state, text[:9]) == ("skip", "none runs")
+    own = broker.start()
+    try:
+        answers = f"NATS at {own.url} answers, with JetStream; streams there: 0"
+        assert said(project.broker, {}) == said(project.broker, {"NATS_URL": own.url}) == ("ok", answers)
+    finally:
+        broker.stop()
+    state, text = said(project.broker, {"NATS_URL": own.url})
+    assert state == "FAIL"
+    assert text.startswith(f"NATS at {own.url}: nothing listens there")
+    assert said(project.broker, {"NATS_URL": "here"})[0] == "FAIL"
 
 
 def test_a_configured_postgres_is_asked_for_the_right_to_load(database: PostgresSettings) -> None:

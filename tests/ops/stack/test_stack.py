@@ -18,7 +18,7 @@ import pytest
 from ops.errors import LocalStackError
 from ops.paths import ROOT, local_dir
 from ops.ports import free_port
-from ops.stack import stack
+from ops.stack import broker, stack
 from ops.wait import wait_until
 
 
@@ -96,13 +96,24 @@ def test_status_prints_a_line_per_service_and_no_password(home: Path) -> None:
     result = command("status")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[0].startswith(f"postgres     running at 127.0.0.1:{now.postgres.port}, database mage, user mage")
     assert lines[1] == f"storage      running at {now.google.gcs_url}, bucket nyc-taxi-local"
     assert lines[2] == f"bigquery     running at {now.google.bigquery_url}, project nyc-taxi-local, data set ny_taxi"
     assert lines[3] == f"trip server  running at http://127.0.0.1:{now.trips.port}, serves {home / 'trips'}"
-    assert lines[4] == "web UI       stopped"
+    assert lines[4] == "broker       stopped"
+    assert lines[5] == "web UI       stopped"
     assert now.postgres.password not in result.stdout + result.stderr
+
+
+def test_status_knows_a_broker_and_down_ends_it(home: Path) -> None:
+    stack.down()
+    running = broker.start()
+    assert stack.status() == stack.Stack(None, None, None, running)
+    assert f"\nbroker       running at {running.url}\n" in command("status").stdout
+    stack.down()
+    assert stack.status().broker is None
+    assert processes_of(home) == []
 
 
 def test_another_folder_replaces_the_trip_server_on_the_same_port(home: Path) -> None:
@@ -156,7 +167,7 @@ def test_a_trip_server_that_does_not_start_shows_its_log(home: Path, monkeypatch
 
 def test_what_is_not_asked_for_is_not_started(home: Path) -> None:
     stack.down()
-    assert stack.up(with_postgres=False, with_google=False) == stack.Stack(None, None, None)
+    assert stack.up(with_postgres=False, with_google=False) == stack.Stack(None, None, None, None)
     assert processes_of(home) == []
 
 
@@ -182,5 +193,6 @@ def test_down_leaves_no_process_and_twice_is_no_error(home: Path) -> None:
         ["storage", "stopped"],
         ["bigquery", "stopped"],
         ["trip", "server", "stopped"],
+        ["broker", "stopped"],
         ["web", "UI", "stopped"],
     ]
