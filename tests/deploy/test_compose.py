@@ -253,8 +253,9 @@ def test_the_profile_is_all_that_it_takes_for_the_emulators(with_emulators: Stac
         assert "0" not in with_emulators.users(service)
 
 
-def test_every_pipeline_has_its_turn() -> None:
-    assert set(RUNS) == {path.parent.name for path in PROJECT.glob("pipelines/*/metadata.yaml")}
+def test_every_pipeline_that_ends_has_its_turn() -> None:
+    described = {path.parent.name: path.read_text() for path in PROJECT.glob("pipelines/*/metadata.yaml")}
+    assert set(RUNS) == {name for name, text in described.items() if "\ntype: streaming\n" not in text}
 
 
 # The last block of all_targets compares Postgres, the bucket and BigQuery, and fails where they differ.

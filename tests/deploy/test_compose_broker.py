@@ -1,4 +1,4 @@
-"""The broker of docker-compose.yml, without an engine: what the file says, and its own lines run by the same server."""
+"""The broker of docker-compose.yml: what the file says, its lines run by the same server, and a container of it."""
 
 import json
 import os
@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 from ops.paths import HOST, ROOT
 from ops.ports import free_port
 from ops.wait import wait_until
+from tests.deploy.stack import docker
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 BROKER: dict[str, Any] = COMPOSE["services"]["broker"]
@@ -71,6 +74,31 @@ def test_its_own_lines_start_a_broker_with_jetstream_that_says_when_it_is_well(t
     finally:
         broker.terminate()
         broker.wait(10)
+
+
+@pytest.mark.containers
+def test_a_container_of_it_keeps_its_streams_and_runs_as_nobody(engine: None, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    shutil.copy(ROOT / "dev.env", tmp_path / ".env")
+
+    def compose(*arguments: str) -> str:
+        ran = docker("compose", "--profile", "streaming", *arguments, cwd=tmp_path, COMPOSE_PROJECT_NAME=name)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    name = f"test{uuid.uuid4().hex[:8]}"
+    try:
+        compose("up", "--detach", "--wait", "broker")
+        made = compose("exec", "-T", "broker", "stat", "-c", "%u %Y", "/var/tmp/jetstream")  # noqa: S108
+        assert made.split()[0] == "1000"
+        compose("kill", "broker")
+        compose("up", "--detach", "--wait", "broker")
+        assert compose("exec", "-T", "broker", "stat", "-c", "%u %Y", "/var/tmp/jetstream") == made  # noqa: S108
+        began = time.monotonic()
+        compose("stop", "broker")
+        assert time.monotonic() - began < 5
+    finally:
+        compose("down", "--volumes", "--timeout", "5")
 
 
 def answers(url: str) -> bool:

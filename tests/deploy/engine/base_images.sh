@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # The images that Dockerfile and docker-compose.yml begin with, where no registry can be reached: Debian's own Python
-# 3.11 and PostgreSQL under the same names, built as the official ones are laid out. For tests only.
+# 3.11 and PostgreSQL, and the NATS server of PyPI, under their names, built as the official ones are. For tests only.
 set -euo pipefail
 PYTHON=python:3.11-slim-bookworm POSTGRES=postgres:16
+NATS=$(sed -n 's/.*NATS_IMAGE:-\(nats:[^}]*\)}.*/\1/p' "$(dirname "$0")/../../../docker-compose.yml")
 here=$(cd "$(dirname "$0")" && pwd)
 export DOCKER_BUILDKIT=0 # the classic builder takes a base that was made here without asking a registry
 
 there() { docker image inspect "$1" >/dev/null 2>&1 || timeout 60 docker pull -q "$1" >/dev/null 2>&1; }
 
-if there "$PYTHON" && there "$POSTGRES"; then exit; fi
-echo "No registry gives $PYTHON and $POSTGRES: emulators from Debian's packages take their names"
+missing=" "
+for image in "$PYTHON" "$POSTGRES" "$NATS"; do there "$image" || missing+="$image "; done
+lacks() { [[ $missing == *" $1 "* ]]; }
+if [ "$missing" = " " ]; then exit; fi
+echo "No registry gives${missing}: emulators from Debian's packages take their names"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 command -v mmdebstrap >/dev/null ||
@@ -39,7 +43,7 @@ TMPDIR=$work mmdebstrap --quiet --variant=minbase --include=ca-certificates,netb
 docker import --change 'CMD ["bash"]' --change "ENV SSL_CERT_FILE=$authorities" "$work/debian.tar" nyc-taxi-debian >/dev/null
 
 # /usr/local is an environment of its own, as in the official image: Debian's Python takes no package by pip.
-docker build --quiet --network host --tag "$PYTHON" - <<'EOF'
+! lacks "$PYTHON" || docker build --quiet --network host --tag "$PYTHON" - <<'EOF'
 FROM nyc-taxi-debian
 ENV PATH=/usr/local/bin:$PATH LANG=C.UTF-8
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends python3.11-venv python3-distutils >/dev/null \
@@ -65,4 +69,16 @@ STOPSIGNAL SIGINT
 CMD ["postgres"]
 EOF
 chmod 755 "$work/docker-entrypoint.sh"
-docker build --quiet --network host --tag "$POSTGRES" "$work"
+! lacks "$POSTGRES" || docker build --quiet --network host --tag "$POSTGRES" "$work"
+
+# The server is a static program, of the extra `streaming`; busybox has the official image's sh and wget.
+lacks "$NATS" || exit 0
+make -s -C "$here/../../.." .venv/.streaming
+cp "$here/../../../.venv/bin/nats-server" "$work/"
+docker build --quiet --network host --tag "$NATS" --file - "$work" <<'EOF'
+FROM nyc-taxi-debian
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends busybox >/dev/null \
+ && ln -s /bin/busybox /usr/local/bin/wget && rm -rf /var/lib/apt/lists/*
+COPY nats-server /usr/local/bin/
+CMD ["nats-server"]
+EOF
