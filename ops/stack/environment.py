@@ -27,15 +27,15 @@ def configured(shell: Mapping[str, str] = os.environ, own: Path = OWN) -> dict[s
     return merged
 
 
-def environment(trips: Path | None = None, *, streaming: bool = False) -> dict[str, str]:
+def environment(trips: Path | None = None, *, streaming: bool = False, with_google: bool = True) -> dict[str, str]:
     """
     The whole environment for a program that reaches the targets.
 
     Starts this machine's Postgres, unless POSTGRES_HOST names another one; the emulators of Google's services, unless
-    GCS_BUCKET names a real bucket; and, given a folder, a server of its trip files in the place of the public origins.
-    Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says. For streaming, this machine's
-    broker too, unless NATS_URL names another one. LocalStackError says what cannot be started, and that this machine
-    cannot run Mage at all.
+    GCS_BUCKET names a real bucket or nobody needs them; and, given a folder, a server of its trip files in the place of
+    the public origins. Trips from a folder are synthetic: they go to the emulators whatever GCS_BUCKET says. For
+    streaming, this machine's broker too, unless NATS_URL names another one. LocalStackError says what cannot be
+    started, and that this machine cannot run Mage at all.
     """
     refuse_old_cpu()
     values = {name: value for name, value in configured().items() if name not in NOT_FOR_PIPELINES}
@@ -48,7 +48,7 @@ def environment(trips: Path | None = None, *, streaming: bool = False) -> dict[s
     if "NATS_URL" not in values:
         values["NATS_URL"] = broker.start().url if streaming else broker.url()
     own_postgres = "POSTGRES_HOST" not in values
-    own_google = trips is not None or "GCS_BUCKET" not in values
+    own_google = trips is not None or (with_google and "GCS_BUCKET" not in values)
     if not (own_postgres or own_google):
         return values
     running = stack.up(trips, with_postgres=own_postgres, with_google=own_google)

@@ -69,7 +69,7 @@ def command(service: str, month: str | None, origin: str, speed: float, check: b
 
     if month and not (check or forget):
         _refuse_unpublished(service, month, origin)
-    settings = Settings.from_environment(environment(streaming=not check))
+    settings = Settings.from_environment(environment(streaming=not check, with_google=False))
     if forget:
         return _forget(settings, service_named(service))
     if check:

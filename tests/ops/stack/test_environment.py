@@ -60,6 +60,15 @@ def test_without_a_bucket_all_of_google_is_the_emulators_and_nothing_a_persons_o
     assert {name: environment()[name] for name in GOOGLE} == emulators
 
 
+def test_who_needs_no_cloud_starts_no_emulator_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
+    monkeypatch.setenv("POSTGRES_HOST", "db.example")
+    for name in GOOGLE:
+        monkeypatch.delenv(name, raising=False)
+    assert environment(with_google=False)["POSTGRES_HOST"] == "db.example"
+    assert stack.status() == stack.Stack(None, None, None, None)
+
+
 def test_a_bucket_that_is_named_is_the_real_clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NYC_TAXI_LOCAL_DIR", str(tmp_path / "local"))
     for name in GOOGLE:
