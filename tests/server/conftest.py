@@ -23,6 +23,7 @@ from ops.stack.google import GoogleServer
 from ops.stack.trip_server import TripServer
 from ops.wait import wait_until
 from tests.conftest import environment_of, process_environment, sql
+from tests.nyc_taxi.live.streaming import OwnBroker
 from tests.project_copy import copy_project, retry_at_once
 from tests.receivers import WebhookReceiver
 
@@ -104,10 +105,12 @@ def mage(
     checkout: Path,
     server: PostgresSettings,
     google_server: GoogleServer,
+    one_broker: OwnBroker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mage]:
     """The server of these tests, with an empty folder of trip files; a test takes a service or months of its own."""
-    with serving(checkout, server, google_server, tmp_path_factory.mktemp("mage")) as running:
+    folder = tmp_path_factory.mktemp("mage")
+    with serving(checkout, server, google_server, folder, NATS_URL=one_broker.url) as running:
         keep_workers(running.api)
         yield running
 
