@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 from nyc_taxi.catalog.services import service_named
 from nyc_taxi.live.broker import connected
 from nyc_taxi.live.executor import LiveRun
@@ -44,7 +43,9 @@ class OwnBroker:
         return self.running.url
 
     def kill(self) -> None:
-        os.kill(self.running.pid, signal.SIGKILL)
+        process = psutil.Process(self.running.pid)
+        process.kill()
+        process.wait(10)  # or `start` would find it still there
 
     def start(self) -> None:
         self.running = broker.start(self.folder)
