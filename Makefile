@@ -129,7 +129,7 @@ test: $(READY) .venv/.streaming ## Run the tests, of style and types too
 test-large: $(READY) ## Run the tests that need 14 M rows or many minutes
 	$(PY) -m pytest -m large
 
-test-chaos: $(READY) ## Run hundreds of kills, races and lies of the origin, and every order of two runs
+test-chaos: $(READY) .venv/.streaming ## Run hundreds of kills, races and lies of the origin, and every order of two runs
 	$(PY) -m pytest -m chaos -s
 
 test-soak: $(READY) ## Let a trigger fire every minute, ten times, or SOAK_MINUTES=1440; says memory at start and end

@@ -73,3 +73,14 @@ def test_the_table_of_triggers_has_all_of_them() -> None:
     for file in PROJECT.glob("pipelines/*/triggers.yaml"):
         for trigger in yaml.safe_load(file.read_text())["triggers"]:
             assert f"| `{file.parent.name}` | `{trigger['name']}` |" in told
+
+
+def test_a_test_that_a_page_names_is_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
+    }
+    assert "test_each_trip_is_stored_once_whatever_dies" in named
+    assert named <= there | {path.stem for path in (ROOT / "tests").rglob("test_*.py")} | {"test_config"}

@@ -4,9 +4,16 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from nyc_taxi.errors import BrokerUnavailable, UnknownName
 from nyc_taxi.live.broker import connected
 from nyc_taxi.live.executor import LiveRun
@@ -80,3 +87,38 @@ def test_without_the_extra_one_line_says_how_to_get_it(run: LiveRun, monkeypatch
     monkeypatch.setitem(sys.modules, "nats", None)
     with pytest.raises(BrokerUnavailable, match="nats-py is not installed here: run `make streaming`"):
         store_all(run)
+
+
+def test_a_broker_with_tls_is_believed_by_its_authority_only(own: tuple[Path, Service], tmp_path: Path) -> None:
+    ca, key = certificate(tmp_path)
+    tls = f'tls {{ cert_file: "{ca}", key_file: "{key}" }}'
+    settings = launch(own, f'jetstream {{ store_dir: "{tmp_path}/js" }}\n{tls}')
+    url = settings.url.replace("nats://", "tls://")
+    assert ask(replace(settings, url=url, ca_file=str(ca))) == "well"
+    with pytest.raises(BrokerUnavailable, match="its certificate is signed by nobody we know: set NATS_CA_FILE"):
+        ask(replace(settings, url=url))
+    with pytest.raises(BrokerUnavailable, match="there is no such file: check NATS_CA_FILE"):
+        ask(replace(settings, url=url, ca_file=str(tmp_path / "none.pem")))
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "own.pem", folder / "own.key"
+    files[0].write_bytes(made.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
