@@ -2,4 +2,4 @@ from nyc_taxi.live import look
 from nyc_taxi.settings import Settings
 
 # Mage draws the two variables that the chart's x and y name.
-zone, trips = look.busiest_zones(Settings.from_environment().postgres)
+zone, trips = look.busiest_zones(Settings.from_environment())

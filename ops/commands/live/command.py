@@ -119,19 +119,14 @@ def _replay(settings: "Settings", service: str, month: str, origin: str, speed: 
 
 
 def _say_end(settings: "Settings", file: "StagedFile", rows: int) -> None:
-    from nyc_taxi.live.look import waiting
-    from nyc_taxi.live.store import stored_position
+    from nyc_taxi.live.now import live_now
 
     from ops.wait import wait_until
 
-    def left() -> int:
-        stored = {file.service_name: stored_position(settings.postgres, file.service).last}
-        return waiting(settings.broker, stored)[file.service_name].messages
-
-    wait_until(lambda: not left(), SETTLE_SECONDS, 0.3)
-    not_stored = left()
-    print(f"All {rows:,} trips of {file.service_name} {file.month} are on the stream; {not_stored:,} are not stored")
-    if not_stored:
+    wait_until(lambda: not live_now(settings, file.service).waiting, SETTLE_SECONDS, 0.3)
+    waiting = live_now(settings, file.service).waiting
+    print(f"All {rows:,} trips of {file.service_name} {file.month} are on the stream; {waiting or 0:,} are not stored")
+    if waiting:
         print("live_trips stores them: turn its trigger always_on on in the web UI, or `taxi run live_trips`")
 
 

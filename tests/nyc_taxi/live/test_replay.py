@@ -15,6 +15,7 @@ from nyc_taxi.extract.staging import already_staged, stage_trip_file
 from nyc_taxi.live import replay as replaying
 from nyc_taxi.live.compare import compare_month
 from nyc_taxi.live.executor import LiveRun, live_run
+from nyc_taxi.live.now import live_now
 from nyc_taxi.live.replay import replay
 from nyc_taxi.live.store import forget, stored_of_month
 from nyc_taxi.live.stream import delete_stream, ensure_stream, stream_of
@@ -207,6 +208,24 @@ def test_the_speed_is_that_of_the_pickups_and_nobody_waits_for_other_years(live:
 def test_a_month_that_memory_could_not_hold_is_refused(live: LiveRun, file: StagedFile) -> None:
     with pytest.raises(TooManyRows, match="yellow 2021-01 has 9,000,000 trips, more than 8,000,000"):
         replay(live.settings.broker, replace(file, rows_read=9_000_000), AT_ONCE)
+
+
+def test_what_the_stream_does_now(live: LiveRun, file: StagedFile, broker: OwnBroker) -> None:
+    assert live_now(live.settings, YELLOW).stored == 0
+    replay(live.settings.broker, file, AT_ONCE)
+    before = live_now(live.settings, YELLOW)
+    assert (before.stored, before.waiting) == (0, ROWS - 5)
+    assert before.behind_seconds is not None
+    assert 0 <= before.behind_seconds < 30
+    store_all(live)
+    now = live_now(live.settings, YELLOW, minutes=24 * 60, zones=3)
+    assert (now.stored, now.waiting, now.behind_seconds) == (ROWS - 5, 0, 0)
+    assert now.pickup is not None
+    assert sum(minute.trips for minute in now.minutes) >= sum(zone.trips for zone in now.zones) > 0
+    assert [zone.trips for zone in now.zones] == sorted((zone.trips for zone in now.zones), reverse=True)
+    broker.kill()
+    gone = live_now(live.settings, YELLOW)
+    assert (gone.stored, gone.waiting, gone.behind_seconds) == (ROWS - 5, None, None)
 
 
 def test_a_stream_that_is_forgotten_begins_anew_and_the_batch_load_stays(live: LiveRun, file: StagedFile) -> None:

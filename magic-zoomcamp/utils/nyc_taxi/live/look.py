@@ -1,72 +1,65 @@
-"""
-What a person looks at while a stream runs: how far it is stored, its trips a minute, its busiest zones.
-
-Charts of Mage's editor ask here, each time that they are drawn. Where there is nothing to draw, one line says why.
-"""
+"""The charts of a stream in Mage's editor, counted each time that they are drawn; one line where nothing is to draw."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, TypeVar
-
-from psycopg2.extensions import cursor as Cursor
+from datetime import timedelta
+from typing import ParamSpec, TypeVar
 
 from nyc_taxi.catalog.references import ZONES
 from nyc_taxi.catalog.services import service_named
-from nyc_taxi.errors import BrokerUnavailable, TaxiError
-from nyc_taxi.live.broker import JetStream, connected
-from nyc_taxi.live.stream import stream_of
-from nyc_taxi.live.tables import MINUTES, POSITION
+from nyc_taxi.errors import TaxiError
+from nyc_taxi.live.broker import connected
+from nyc_taxi.live.now import LiveNow, live_now
+from nyc_taxi.live.tables import POSITION
 from nyc_taxi.load.postgres.connection import connect
 from nyc_taxi.settings import BrokerSettings, PostgresSettings, Settings
 
+P = ParamSpec("P")
 T = TypeVar("T")
 MINUTES_SHOWN, ZONES_SHOWN = 30, 10  # Mage draws no more than 50 bars
 HEADINGS = ["service", "stored up to message", "messages waiting", "seconds behind", "last pickup", "stored at"]
-Rows = list[tuple[Any, ...]]
 Drawn = tuple[list[str], list[int]]
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """What of a stream is not stored yet."""
-
-    messages: int
-    seconds: float
-    """Since the broker took the oldest of them; 0 where none waits."""
-
-
-def waiting(settings: BrokerSettings, stored: Mapping[str, int]) -> dict[str, Waiting]:
-    """
-    By service, what waits on its stream behind the message that is `stored` last; a stream that is gone is left out.
-
-    Raises BrokerUnavailable.
-    """
-
-    async def ask() -> dict[str, Waiting]:
-        async with connected(settings) as connection:
-            js = connection.jetstream()
-            asked = {
-                service: await _waiting(js, stream_of(service_named(service)), stored[service]) for service in stored
-            }
-            return {service: found for service, found in asked.items() if found is not None}
-
-    return _apart(ask())
+def progress(settings: Settings) -> tuple[list[str], list[list[str]]]:
+    """Headings and a row for each stream, the one that was stored last at the top."""
+    found = _streams(settings)
+    if any(now.waiting is None for _, now in found):
+        print(f"NATS at {settings.broker.url} does not answer: nobody knows what waits there")
+    rows = [
+        [
+            service,
+            f"{now.stored:,}",
+            "?" if now.waiting is None else f"{now.waiting:,}",
+            "?" if now.behind_seconds is None else f"{now.behind_seconds:,.1f}",
+            str(now.pickup or ""),
+            f"{now.stored_at:%Y-%m-%d %H:%M:%S}" if now.stored_at else "",
+        ]
+        for service, now in found
+    ]
+    return HEADINGS if rows else [], rows
 
 
-async def _waiting(js: JetStream, stream: str, stored: int) -> Waiting | None:
-    from nats.js.errors import NotFoundError
+def trips_per_minute(settings: Settings) -> Drawn:
+    """The minutes of pickup up to the newest of the stream that was stored last, `HH:MM`, each with its trips."""
+    for _, now in _streams(settings):
+        if now.pickup is not None:
+            last = now.pickup.replace(second=0, microsecond=0)
+            due = [last - timedelta(minutes=before) for before in reversed(range(MINUTES_SHOWN))]
+            trips = {each.minute: each.trips for each in now.minutes}
+            return [f"{minute:%H:%M}" for minute in due], [trips.get(minute, 0) for minute in due]
+    return [], []
 
-    try:
-        state = (await js.stream_info(stream)).state
-        if state.last_seq <= stored:
-            return Waiting(0, 0.0)
-        oldest = await js.get_msg(stream, seq=max(stored + 1, state.first_seq))
-    except NotFoundError:  # the stream; or the message, which was removed just now
-        return None
-    return Waiting(state.last_seq - stored, (datetime.now(UTC) - oldest.time).total_seconds())
+
+def busiest_zones(settings: Settings) -> Drawn:
+    """The zones with most pickups in these minutes, most first, each with its trips; by name where names are loaded."""
+    for _, now in _streams(settings):
+        if now.zones:
+            names = _names(settings.postgres)
+            zones = [names.get(each.zone) or f"zone {each.zone}" for each in now.zones]
+            return zones, [each.trips for each in now.zones]
+    return [], []
 
 
 def streams_at(settings: BrokerSettings) -> int:
@@ -76,94 +69,39 @@ def streams_at(settings: BrokerSettings) -> int:
         async with connected(settings) as connection:
             return int((await connection.jetstream().account_info()).streams)
 
-    return _apart(ask())
+    return _apart(asyncio.run, ask())
 
 
-def _apart(question: Coroutine[Any, Any, T]) -> T:
-    """The answer, asked for in a thread: the kernel of Mage's editor, where a chart runs, has an event loop already."""
-    with ThreadPoolExecutor(1) as alone:
-        return alone.submit(asyncio.run, question).result()
-
-
-def progress(settings: Settings) -> tuple[list[str], list[list[str]]]:
-    """Headings and a row for each stream, the one that was stored last at the top."""
-    streams = _answered(
-        settings.postgres,
-        f"SELECT service, message, behind_seconds, pickup, stored_at FROM {{schema}}.{POSITION} "
-        "ORDER BY stored_at DESC NULLS LAST",
-    )
-    found: dict[str, Waiting] = {}
+def _streams(settings: Settings) -> list[tuple[str, LiveNow]]:
+    """The streams by service, the one that was stored last first; none, and one line that says why."""
+    found: list[tuple[str, LiveNow]] = []
+    said = "nothing to draw yet: taxi live replays a month, and live_trips stores it"
     try:
-        found = waiting(settings.broker, {service: message for service, message, *_ in streams}) if streams else {}
-    except BrokerUnavailable as error:
-        print(f"{error}: seconds behind are those of when the last message was stored")
-    return HEADINGS if streams else [], [
-        [
-            service,
-            f"{message:,}",
-            f"{found[service].messages:,}" if service in found else "?",
-            _in_tenths(found[service].seconds if service in found else behind),
-            str(pickup or ""),
-            f"{stored_at:%Y-%m-%d %H:%M:%S}" if stored_at else "",
-        ]
-        for service, message, behind, pickup, stored_at in streams
-    ]
-
-
-def _in_tenths(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:,.1f}"
-
-
-def trips_per_minute(settings: PostgresSettings) -> Drawn:
-    """The minutes of pickup up to the newest of the stream, `HH:MM`, each with its trips."""
-    first = f"date_trunc('minute', pickup) - interval '{MINUTES_SHOWN - 1} minutes'"
-    return _drawn(
-        settings,
-        f"SELECT to_char(due, 'HH24:MI'), coalesce(sum(trips), 0)::integer "
-        f"FROM newest CROSS JOIN generate_series({first}, pickup, interval '1 minute') AS due "
-        f"LEFT JOIN {{schema}}.{MINUTES} AS held ON held.service = newest.service AND minute = due "
-        "GROUP BY due ORDER BY due",
-    )
-
-
-def busiest_zones(settings: PostgresSettings) -> Drawn:
-    """The zones with most pickups in those minutes, most first, each with its trips; by name where names are loaded."""
-    return _drawn(
-        settings,
-        f"SELECT coalesce({{name}}, 'zone ' || held.zone), sum(trips)::integer AS trips "
-        f"FROM newest JOIN {{schema}}.{MINUTES} AS held ON held.service = newest.service "
-        f"AND minute > pickup - interval '{MINUTES_SHOWN} minutes' AND minute <= pickup {{join}} "
-        f"GROUP BY held.zone, 1 ORDER BY trips DESC, 1 LIMIT {ZONES_SHOWN}",
-    )
-
-
-def _drawn(settings: PostgresSettings, question: str) -> Drawn:
-    """The answer as names and numbers; in the question, `newest` is the stream that was stored last."""
-    newest = "WITH newest AS (SELECT service, pickup FROM {schema}." + POSITION
-    newest += " WHERE pickup IS NOT NULL ORDER BY stored_at DESC LIMIT 1) "
-    rows = _answered(settings, newest + question)
-    return [str(name) for name, _ in rows], [trips for _, trips in rows]
-
-
-def _answered(settings: PostgresSettings, question: str) -> Rows:
-    """The rows that answer a question about the stream's tables; before there are any, one line that says why."""
-    rows: Rows = []
-    try:
-        with connect(settings) as connection, connection.cursor() as cursor:
-            if _is_there(cursor, f"{settings.schema}.{POSITION}"):
-                named = _is_there(cursor, f"{settings.schema}.{ZONES.name}")
-                join = f"LEFT JOIN {settings.schema}.{ZONES.name} AS named ON location_id = held.zone" if named else ""
-                name = "named.zone" if named else "NULL"
-                cursor.execute(question.format(schema=settings.schema, join=join, name=name))
-                rows = cursor.fetchall()
-        said = "nothing to draw yet: taxi live replays a month, and live_trips stores it"
+        for (name,) in _rows(settings.postgres, POSITION, "service", "ORDER BY stored_at DESC NULLS LAST"):
+            now = _apart(live_now, settings, service_named(str(name)), MINUTES_SHOWN, ZONES_SHOWN)
+            found.append((str(name), now))
     except TaxiError as error:
         said = str(error)
-    if not rows:
+    if not found:
         print(said)
-    return rows
+    return found
 
 
-def _is_there(cursor: Cursor, table: str) -> bool:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    return bool(cursor.fetchone() == (True,))
+def _names(settings: PostgresSettings) -> dict[object, str]:
+    return {number: str(name) for number, name in _rows(settings, ZONES.name, "location_id, zone")}
+
+
+def _rows(settings: PostgresSettings, table: str, columns: str, more: str = "") -> list[tuple[object, ...]]:
+    """Rows of a table; none where it is not there."""
+    with connect(settings) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{settings.schema}.{table}",))
+        if cursor.fetchone() != (True,):
+            return []
+        cursor.execute(f"SELECT {columns} FROM {settings.schema}.{table} {more}")
+        return list(cursor.fetchall())
+
+
+def _apart(ask: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """The answer, asked for in a thread: the kernel of Mage's editor, where a chart runs, has an event loop already."""
+    with ThreadPoolExecutor(1) as alone:
+        return alone.submit(ask, *given, **named).result()
