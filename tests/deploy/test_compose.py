@@ -197,6 +197,7 @@ def test_after_a_loss_of_power_everything_is_at_work_again(stack: Stack, every_m
     stack.wait_until_healthy()
     assert stack.fires_again(every_minute)
     assert stack.rows("yellow_cab_data", "2021-01") == rows
+    stack.up()  # the trip server, the test's own, has nobody who starts it
 
 
 def test_a_dump_brings_trips_and_history_back(stack: Stack) -> None:
