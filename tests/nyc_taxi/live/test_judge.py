@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nyc_taxi.catalog.services import SERVICES, service_named
 from nyc_taxi.errors import UnknownName
@@ -74,6 +74,7 @@ def test_one_object_over_two_messages_and_two_in_one_do_not_make_up_for_each_oth
     assert places(found) == ([], [], [1, 2, 3])
 
 
+@settings(deadline=None)  # the machine has other tests to run
 @given(
     st.lists(
         st.one_of(st.just(json.dumps(TRIP).encode()), st.binary(max_size=40), st.text('{}[]",:1 \n').map(str.encode))
