@@ -5,13 +5,16 @@ Fault: Mage's server starts its scheduler again when that has died. One that han
 is alive: the web UI works, and no trigger fires any more.
 
 Patch: at the end of each round the scheduler writes down when that was, into MAGE_DATA_DIR/scheduler.moved, which the
-health check of the container reads too. When it has not for HUNG_SECONDS, the server ends it and all that it has
-started, and starts another, which takes up what was at work.
+health check of the container reads too. When it says the same at each of so many looks of the server, one every 20
+seconds, the server ends the scheduler and all that it has started, and starts another, which takes up what was at work.
+Looks are counted, and no clock is read: a server that is paused or sleeps does not look, and what an earlier container
+wrote down is no sign of this scheduler.
 """
 
 import inspect
 import os
 import time
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +22,8 @@ from typing import Any
 
 UPSTREAM = "none filed"
 MODULE = "mage_ai.server.scheduler_manager"
-HUNG_SECONDS = 900
-"""A round may fetch from git."""
+LOOKS = 45
+"""A quarter of an hour: a round may fetch from git."""
 NAME = "scheduler.moved"
 
 
@@ -32,6 +35,7 @@ def is_needed(manager: ModuleType) -> bool:
 def apply(manager: ModuleType) -> None:
     """Change the scheduler's process, and how the server looks after it."""
     run, look = manager.run_scheduler, manager.check_scheduler_status
+    seen, same = "", 0
 
     @wraps(run)
     def run_and_say() -> None:
@@ -48,12 +52,14 @@ def apply(manager: ModuleType) -> None:
 
     @wraps(look)
     def look_and_end() -> None:
-        scheduler = manager.scheduler_manager
-        if scheduler.is_alive and still_for() > HUNG_SECONDS:
-            manager.logger.error(f"The scheduler has not moved for {HUNG_SECONDS} s: it is started anew.")
+        nonlocal seen, same
+        scheduler, before = manager.scheduler_manager, seen
+        seen = f"{scheduler.get_scheduler_pid()} {moved()}"
+        same = same + 1 if seen == before else 0
+        if scheduler.is_alive and same >= LOOKS:
+            manager.logger.error(f"The scheduler has not moved at {LOOKS} looks in a row: it is started anew.")
             end(scheduler.get_scheduler_pid())
             scheduler.scheduler_process.join(10)
-            say_moved()  # the new one has its time
         look()
 
     manager.run_scheduler, manager.check_scheduler_status = run_and_say, look_and_end  # type: ignore[attr-defined]
@@ -72,20 +78,20 @@ def say_moved() -> None:
     new.replace(path)
 
 
-def still_for() -> float:
-    """Seconds since the scheduler has moved; 0 where nobody knows, as after a start of the machine."""
-    try:
-        moved = float(_path().read_text())
-    except (FileNotFoundError, ValueError):
-        return 0.0
-    return max(0.0, time.monotonic() - moved)
+def moved() -> str:
+    """What was written down last; empty before the first round."""
+    with suppress(FileNotFoundError):
+        return _path().read_text()
+    return ""
 
 
 def end(pid: int) -> None:
-    """Kill a process and all that it has started."""
+    """Kill a process and all that it has started; one that ends by itself meanwhile is no error."""
     import psutil
 
-    family = [psutil.Process(pid)]
-    family += family[0].children(recursive=True)
-    for process in family:
-        process.kill()
+    with suppress(psutil.NoSuchProcess):
+        family = [psutil.Process(pid)]
+        family += family[0].children(recursive=True)
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
