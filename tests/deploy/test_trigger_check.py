@@ -1,7 +1,7 @@
 """Triggers in code that git brings: what Mage would leave out without a word, and what would stop every other one."""
 
 from dataclasses import MISSING, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,18 @@ LEFT_OUT = [
     ({"cron": "0 6 * * *"}, "has a key cron, for which Mage would leave it out: take that line out"),
     ({"status": "ACTIVE"}, "has status: ACTIVE, for which Mage would leave it out: write one of active, inactive"),
     ({"schedule_type": "cron"}, "has schedule_type: cron, for which Mage would leave it out: write one of api, event"),
+    ({"envs": "prod"}, "has envs: prod, for which Mage would leave it out: write envs: [prod]"),
+    ({5: "x"}, "has a key 5, for which Mage would leave it out: take that line out"),
     ({"envs": ["production"]}, "has envs: production, for which Mage would leave it out: write one of dev, prod, "),
 ]
 MISBEHAVES = [
     ({"schedule_interval": "0 6 32 * *"}, "has no time that comes: write it as schedule_interval: 0 6 15 * *"),
     ({"schedule_interval": None}, "has no time that comes: write it as schedule_interval: 0 6 15 * *"),
+    ({"schedule_interval": "0 6 30 2 *"}, "has no time that comes: write it as schedule_interval: 0 6 15 * *"),
+    ({"sla": "1d"}, "has sla: 1d: write a whole number, or null"),
+    ({"settings": {"pipeline_run_limit": "two"}}, "has pipeline_run_limit: two: write a whole number, or null"),
+    ({"settings": ["timeout"]}, "has settings that are no keys with values: ['timeout']"),
+    ({"variables": ["month"]}, "has variables that are no keys with values: ['month']"),
     ({"start_time": "tomorrow"}, "has start_time: tomorrow: write it as 2026-01-15 06:00:00, or null"),
     ({"last_enabled_at": "now"}, "has last_enabled_at: now: write it as 2026-01-15 06:00:00, or null"),
     (
@@ -71,11 +78,13 @@ def test_mage_leaves_out_what_is_said_to_be_left_out(
     [
         {},
         {"schedule_interval": "@monthly"},
+        # As Mage's web UI may save numbers.
+        {"settings": {"pipeline_run_limit": "2", "timeout": 60}, "sla": 600, "variables": None},
         {"schedule_type": "api", "schedule_interval": None},
         # Since when it is on: what git says of it does not count.
         {"start_time": datetime(2026, 1, 15, 6), "last_enabled_at": datetime(2026, 1, 1), "envs": ["prod"]},
     ],
-    ids=("as it is", "once a month", "a webhook", "dates"),
+    ids=("as it is", "once a month", "numbers", "a webhook", "dates"),
 )
 def test_a_trigger_that_mage_takes_is_none(change: dict[str, Any]) -> None:
     assert list(trigger_faults({"triggers": [changed(change)]})) == []
@@ -90,6 +99,17 @@ def test_two_of_a_name_are_one_too_many() -> None:
 
 def test_something_else_is_no_trigger() -> None:
     assert list(trigger_faults({"triggers": ["monthly"]})) == ["triggers holds something that is no trigger: 'monthly'"]
+
+
+@pytest.mark.parametrize("triggers", [5, "monthly", {"monthly": GOOD}])
+def test_what_is_no_list_has_no_triggers(triggers: object) -> None:
+    assert list(trigger_faults({"triggers": triggers})) == [f"triggers is no list: {triggers!r}"]
+
+
+def test_a_trigger_of_every_key_as_mages_own_web_ui_writes_it_is_right() -> None:
+    now = datetime(2026, 1, 15, 6, tzinfo=UTC)
+    full = Trigger.load(config=GOOD | {"pipeline_uuid": "p", "start_time": now, "last_enabled_at": now}).to_dict()
+    assert list(trigger_faults(yaml.safe_load(yaml.safe_dump({"triggers": [full]})))) == []
 
 
 def test_what_is_looked_for_is_what_mage_asks_for() -> None:
