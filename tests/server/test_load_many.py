@@ -103,6 +103,24 @@ def test_a_month_that_is_missing_fails_alone_and_is_retried_alone(mage: Mage) ->
     assert all(read == accepted + rejected for _, _, read, accepted, rejected, _ in table)
 
 
+def test_a_backfill_of_which_a_month_is_missing_has_failed(mage: Mage) -> None:
+    generate("green", "2020-04", "dtc", 300, mage.trips.folder)
+    number = mage.api.create("pipelines/load_many/backfills", name="two months")["id"]
+    mage.api.update(
+        "backfills",
+        number,
+        name="two months",
+        start_datetime="2020-04-01 00:00:00",
+        end_datetime="2020-05-01 00:00:00",
+        interval_type="month",
+        interval_units=1,
+        variables={"services": "green", "from": "", "to": ""},
+    )
+    mage.api.update("backfills", number, status="initial")
+    assert mage.wait_for_runs(2, backfill_id=number) == ["completed", "failed"]
+    wait(lambda: mage.api.get("backfills", number)["status"] == "failed" or None, 20, "the failure of the backfill")
+
+
 def test_without_any_month_there_is_nothing_to_summarise(mage: Mage) -> None:
     status, blocks = when_ended(mage, started(mage, services="green", **{"from": "2020-02"}))
     assert status == "failed"

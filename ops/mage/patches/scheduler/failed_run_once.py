@@ -1,11 +1,12 @@
 """
-The trigger of Run@once is done when its run is, also when that failed.
+The trigger of Run@once is done when its run is, also when that failed; so is a backfill.
 
 Fault: Mage switches the trigger off when its run completes, or ends after blocks that were allowed to fail. After any
 other failure, a time-out among them, it stays on for ever: a person sees a pipeline that is "active" and does nothing.
+A backfill stays "running" for ever where a run of it failed whose blocks are allowed to fail.
 
-Patch: what Mage does after a failed run switches the trigger off too. A retry does not need it: a run is worked on
-whatever the state of its trigger.
+Patch: what Mage does after a failed run switches the trigger off too, and says of the backfill that it failed. A retry
+does not need either: a run is worked on whatever the state of its trigger.
 """
 
 import inspect
@@ -26,7 +27,7 @@ def apply(scheduler: ModuleType) -> None:
     from mage_ai.data_preparation.models.triggers import ScheduleInterval, ScheduleStatus, ScheduleType
 
     scheduler_of = scheduler.PipelineScheduler
-    after_failure = scheduler_of.on_pipeline_run_failure
+    after_failure, status = scheduler_of.on_pipeline_run_failure, scheduler.PipelineRun.PipelineRunStatus
 
     def after_failure_and_switch_off(run: Any, *args: Any, **given: Any) -> None:
         after_failure(run, *args, **given)
@@ -37,5 +38,8 @@ def apply(scheduler: ModuleType) -> None:
             ScheduleStatus.ACTIVE,
         ):
             trigger.update(status=ScheduleStatus.INACTIVE)
+        for backfill in trigger.backfills if trigger else ():
+            if run.pipeline_run.status == status.FAILED and backfill.status == backfill.Status.RUNNING:
+                backfill.update(status=backfill.Status.FAILED)
 
     scheduler_of.on_pipeline_run_failure = after_failure_and_switch_off
