@@ -78,6 +78,8 @@ class Checkout:
         """
         self._prepare()
         before = self._commit(LAST_GOOD)
+        if before and not self._git("ls-tree", before, "--", self.remote.project):
+            before = None  # it was good for another folder of the repository
         try:
             newest = self._fetch()
         except GitError as error:

@@ -40,7 +40,7 @@ def faults(project: Path, env: Mapping[str, str] = os.environ) -> list[str]:
         return [f"{project.name}/pipelines has no pipeline"]
     found = unreadable(project, env)
     for path in pipelines:
-        found += _unreadable(project, path) or list(_without_file(project, path))
+        found += _unreadable(project, path) or _blocks(project, path)
     for path in sorted(project.glob("pipelines/*/triggers.yaml")):
         wrong = _unreadable(project, path)
         found += wrong or [f"{path.relative_to(project)}: {fault}" for fault in trigger_faults(_load(path))]
@@ -74,6 +74,14 @@ def _load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
+def _blocks(project: Path, path: Path) -> list[str]:
+    """What is wrong with the blocks of a pipeline."""
+    try:
+        return list(_without_file(project, path))
+    except (AttributeError, TypeError) as error:
+        return [f"{path.relative_to(project)}: blocks are not as Mage writes them: {error}"]
+
+
 def _without_file(project: Path, path: Path) -> Iterator[str]:
     """The blocks of a pipeline whose file is not there."""
     pipeline = _load(path)
@@ -101,12 +109,14 @@ def _missing_file(project: Path, block: dict[str, Any]) -> str | None:
 
 
 def _uncompilable(project: Path, path: Path) -> list[str]:
+    if not path.is_file():
+        return [f"{path.relative_to(project)} is a link that leads to no file"] if path.is_symlink() else []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        what = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
         return [f"{path.relative_to(project)}{line}: {what}"]
     return []

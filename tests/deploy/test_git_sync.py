@@ -243,7 +243,19 @@ def lose_every_pipeline(host: GitHost) -> str:
     return "magic-zoomcamp/pipelines has no pipeline"
 
 
+def write_no_list_of_blocks(host: GitHost) -> str:
+    (host.work / PIPELINE).write_text("blocks: 5\n")
+    return "pipelines/example_pipeline/metadata.yaml: blocks are not as Mage writes them: 'int' object is not"
+
+
+def link_a_file_to_nothing(host: GitHost) -> str:
+    (host.work / PROJECT.name / "utils" / "shared.py").parent.mkdir(exist_ok=True)
+    (host.work / PROJECT.name / "utils" / "shared.py").symlink_to("/a/folder/of/mine/shared.py")
+    return "utils/shared.py is a link that leads to no file"
+
+
 BREAK = [break_python, break_yaml, lose_a_block, lose_the_project_file, lose_every_pipeline]
+BREAK += [write_no_list_of_blocks, link_a_file_to_nothing]
 
 
 @pytest.mark.parametrize("break_it", BREAK, ids=lambda function: function.__name__)
@@ -313,6 +325,18 @@ def test_a_project_in_a_folder_of_a_larger_repository_is_followed(
     host.push("A mistake")
     assert "is broken and is not put to work: data_loaders/load_titanic.py" in deep.git("fetch", "mage-repo").stderr
     assert deep.start() == moved
+
+
+def test_another_folder_than_that_of_the_last_start_is_looked_at_as_if_it_were_the_first(
+    tmp_path: Path, instance: Instance, host: GitHost
+) -> None:
+    instance.start()
+    with pytest.raises(StartRefused, match=r"is broken at .*: tripz/metadata\.yaml is missing: that is no Mage project"):
+        Instance(tmp_path, host, GIT_PROJECT_PATH="data/tripz").start()
+    (host.work / "data").mkdir()
+    shutil.move(host.work / PROJECT.name, host.work / "data" / "trips")
+    moved = host.push("Into a folder")
+    assert Instance(tmp_path, host, GIT_PROJECT_PATH="data/trips").start() == moved
 
 
 @pytest.mark.parametrize("folder", ["../other", "/etc/../x", "a//b", "a b", "-x", "a/$(id)"])
