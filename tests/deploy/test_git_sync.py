@@ -331,7 +331,7 @@ def test_another_folder_than_that_of_the_last_start_is_looked_at_as_if_it_were_t
     tmp_path: Path, instance: Instance, host: GitHost
 ) -> None:
     instance.start()
-    with pytest.raises(StartRefused, match=r"is broken at .*: tripz/metadata\.yaml is missing: that is no Mage project"):
+    with pytest.raises(StartRefused, match=r"is broken at .*: tripz/metadata\.yaml is missing: that is no Mage"):
         Instance(tmp_path, host, GIT_PROJECT_PATH="data/tripz").start()
     (host.work / "data").mkdir()
     shutil.move(host.work / PROJECT.name, host.work / "data" / "trips")
