@@ -73,7 +73,7 @@ def test_a_pipeline_of_the_scheduler_alone_says_where_it_runs(refused: Callable[
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What the command would run."""
     runs: list[object] = []
-    monkeypatch.setattr(environment, "environment", lambda: {"an": "environment"})
+    monkeypatch.setattr(environment, "environment", lambda **_: {"an": "environment"})
     monkeypatch.setattr(run, "run_pipeline", lambda *given: runs.append(given))
     return runs
 
