@@ -5,9 +5,11 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from nyc_taxi.errors import BrokerUnavailable, StreamRefused, TooManyRows, UnknownName
@@ -159,6 +161,16 @@ def test_another_producer_on_the_stream_does_not_stop_it(live: LiveRun, file: St
     store_all(live)
     assert differing(live) == []
     assert sql(live.settings.postgres, "SELECT count(*) > 0 FROM ny_taxi.live_not_trips") == [(True,)]
+
+
+def test_answers_about_a_piece_that_was_given_up_do_not_count_for_the_next(live: LiveRun, file: StagedFile) -> None:
+    producer = replaying._Producer(live.settings.broker, file, pa.table({}), 1, lambda _: None, 0)
+    producer._attempt = 2
+    late = SimpleNamespace(subject="_INBOX.x.1", data=b'{"stream": "trips_yellow", "seq": 1}')
+    asyncio.run(producer._answered(late))
+    assert producer._acked == 0
+    asyncio.run(producer._answered(SimpleNamespace(subject="_INBOX.x.2", data=late.data)))
+    assert producer._acked == 1
 
 
 def test_another_producer_on_its_own_subject_is_refused(live: LiveRun, file: StagedFile) -> None:

@@ -66,6 +66,8 @@ class _Producer:
     told: Callable[[int], None]
     done: int
     """Trips that the broker has for sure."""
+    _attempt: int = 0
+    """Which piece is being published: an answer about an earlier one, that was given up, says nothing of this one."""
     _acked: int = 0
     _refused: dict[str, Any] = field(default_factory=dict)
     _clock: float = 0.0
@@ -95,7 +97,7 @@ class _Producer:
             self.done = max(self.done, await self._rows_there(js))
             self.told(self.done)
             inbox = connection.new_inbox()
-            await connection.subscribe(f"{inbox}.*", cb=self._answered)
+            await connection.subscribe(f"{inbox}.>", cb=self._answered)
             if self.done < len(moments) and not self._clock:
                 self._clock = time.monotonic() - moments[self.done]
             while self.done < len(moments):
@@ -110,12 +112,12 @@ class _Producer:
 
     async def _publish_next(self, connection: Any, inbox: str, count: int) -> bool:
         """Publish so many trips, and wait for the answers; whether all are there. Each names the one before it."""
-        self._acked, self._refused = 0, {}
+        self._attempt, self._acked, self._refused = self._attempt + 1, 0, {}
         for number, text in enumerate(_messages(self.trips.slice(self.done, count), self.file), self.done):
             headers = {"Nats-Msg-Id": self._id(number)}
             if number > self.done:  # of those before this one, all are there
                 headers["Nats-Expected-Last-Msg-Id"] = self._id(number - 1)
-            await connection.publish(self._subject, text, reply=f"{inbox}.{number}", headers=headers)
+            await connection.publish(self._subject, text, reply=f"{inbox}.{self._attempt}", headers=headers)
         until, seen = time.monotonic() + ANSWER_SECONDS, 0
         while self._acked < count and not self._refused:
             if connection.is_closed or time.monotonic() > until:
@@ -130,6 +132,8 @@ class _Producer:
         return not self._refused
 
     async def _answered(self, message: Any) -> None:
+        if not message.subject.endswith(f".{self._attempt}"):
+            return
         if not message.data:
             self._refused = self._refused or {"description": "no responders: no stream takes these subjects any more"}
             return
