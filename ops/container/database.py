@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -45,9 +45,22 @@ def metadata(env: Mapping[str, str], *, ask: bool) -> str:
             time.sleep(1)
 
 
+def password_in(path: Path) -> str:
+    """The password in the file of POSTGRES_PASSWORD_FILE; StartRefused where it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise StartRefused(f"POSTGRES_PASSWORD_FILE {path} cannot be read: {error.strerror}") from None
+
+
 def _connect(url: str) -> None:
-    with closing(psycopg2.connect(_libpq(url), connect_timeout=CONNECT_SECONDS)):
-        pass
+    try:
+        psycopg2.connect(_libpq(url), connect_timeout=CONNECT_SECONDS).close()
+    except psycopg2.ProgrammingError:  # whose words may hold a part of the password
+        raise StartRefused(
+            f"{GIVEN} is no address such as postgresql://user:password@host:5432/mage: what is no letter or digit in "
+            "its password is written as %40 for @, %25 for %"
+        ) from None
 
 
 def _libpq(url: str) -> str:

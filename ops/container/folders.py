@@ -9,6 +9,17 @@ from ops.container.say import say
 from ops.errors import StartRefused
 
 
+def make_data(data: Path) -> Path:
+    """Mage's folder and a home in it, whoever we are; the home. StartRefused where it cannot be written."""
+    home = data / "home"
+    if why := _unwritable(home):
+        raise StartRefused(
+            f"MAGE_DATA_DIR {data} cannot be written by user {os.geteuid()}: {why}. Give it to that user, or name a "
+            "folder of theirs"
+        )
+    return home
+
+
 def choose_staging(env: dict[str, str], data: Path) -> None:
     """
     Try STAGING_DIR. Where it cannot be written, a folder beside Mage's data takes its place, and the log says so.

@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg2
 
 from ops.container import database, google
-from ops.container.folders import choose_staging, writable_project
+from ops.container.folders import choose_staging, make_data, writable_project
 from ops.container.git_remote import Remote, remote_of
 from ops.container.git_sync import Checkout
 from ops.container.say import say
@@ -75,14 +75,13 @@ def prepared(given: Mapping[str, str], command: list[str], *, job: bool = False)
     # Compose hands over every line of .env; an empty one means that nothing is set.
     env = {name: _without_end(name, value) for name, value in given.items() if value}
     if "POSTGRES_PASSWORD_FILE" in env and "POSTGRES_PASSWORD" not in env:
-        env["POSTGRES_PASSWORD"] = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
+        env["POSTGRES_PASSWORD"] = database.password_in(Path(env["POSTGRES_PASSWORD_FILE"]))
     if found := refusals(env):
         raise StartRefused("\n".join(found))
     env.pop("MAGE_PASSWORD", None)  # by which commands elsewhere sign in
     production, serves = is_production(env), not command
     data = Path(env.setdefault("MAGE_DATA_DIR", str(ROOT / "mage_data")))
-    home = data / "home"  # whoever we are, this is ours to write
-    home.mkdir(parents=True, exist_ok=True)
+    home = make_data(data)
     env["HOME"] = str(home)
     choose_staging(env, data)
     env = {**ALWAYS, **(LOCKED if production else {}), "REPORTS_DIR": str(data / "reports"), **env}

@@ -100,6 +100,22 @@ def test_a_command_beside_the_server_asks_no_database(tmp_path: Path) -> None:
     assert handed_over(container(tmp_path, "env", "-0", **GOOD))["ENV"] == "production"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MAGE_DATA_DIR", "/proc/mage", "MAGE_DATA_DIR /proc/mage cannot be written by user "),
+        ("POSTGRES_PASSWORD_FILE", "/run/none", "POSTGRES_PASSWORD_FILE /run/none cannot be read: No such file"),
+        ("MAGE_DATABASE_CONNECTION_URL", "postgresql://u:50%off@h/m", "MAGE_DATABASE_CONNECTION_URL is no address such"),
+    ],
+)
+def test_a_place_that_is_none_is_one_line(tmp_path: Path, name: str, value: str, said: str) -> None:
+    result = container(tmp_path, "--job", "true", **(GOOD | {name: value}))
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"REFUSED  {said}")
+    assert "off" not in line
+
+
 def test_a_staging_folder_that_may_not_be_written_gives_way(capsys: pytest.CaptureFixture[str]) -> None:
     with tempfile.TemporaryDirectory() as root:
         Path(root).chmod(0o755)
