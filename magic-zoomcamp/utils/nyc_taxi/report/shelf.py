@@ -7,6 +7,8 @@ from google.cloud.exceptions import NotFound
 from nyc_taxi.google import REQUEST_SECONDS, bucket_of, google_errors, retry
 from nyc_taxi.settings import Settings
 
+WAIT_SECONDS = 10.0
+"""How long a bucket that does not answer is asked: a person waits for the page."""
 TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png"}
 
 
@@ -32,7 +34,8 @@ def find(name: str, settings: Settings) -> bytes | None:
     blob = bucket_of(settings.google).blob(f"{settings.reports_prefix}/{name}")
     with google_errors(f"gs://{settings.google.bucket}/{blob.name}", settings.google):
         try:
-            return bytes(blob.download_as_bytes(timeout=REQUEST_SECONDS, retry=retry()))
+            patient = retry().with_timeout(WAIT_SECONDS)
+            return bytes(blob.download_as_bytes(timeout=REQUEST_SECONDS, retry=patient))
         except NotFound:
             return None
 

@@ -57,10 +57,18 @@ class ReportPageHandler(RequestHandler):
         """Answer with the page."""
         import asyncio
 
+        from nyc_taxi.errors import TaxiError
         from nyc_taxi.report.shelf import TYPES
+        from nyc_taxi.settings import without_secrets
 
         kind = TYPES.get(name[name.rindex(".") :])
-        found = await asyncio.to_thread(_read, name) if kind else None
+        try:
+            found = await asyncio.to_thread(_read, name) if kind else None
+        except TaxiError as error:  # the bucket is away, or may not be read
+            self.set_status(503)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            await self.finish(without_secrets(str(error)))
+            return
         if found is None:
             raise HTTPError(404)
         self.set_header("Content-Type", str(kind))
