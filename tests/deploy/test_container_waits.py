@@ -105,7 +105,7 @@ def test_a_command_beside_the_server_asks_no_database(tmp_path: Path) -> None:
     [
         ("MAGE_DATA_DIR", "/proc/mage", "MAGE_DATA_DIR /proc/mage cannot be written by user "),
         ("POSTGRES_PASSWORD_FILE", "/run/none", "POSTGRES_PASSWORD_FILE /run/none cannot be read: No such file"),
-        ("MAGE_DATABASE_CONNECTION_URL", "postgresql://u:50%off@h/m", "MAGE_DATABASE_CONNECTION_URL is no address such"),
+        ("MAGE_DATABASE_CONNECTION_URL", "postgresql://u:5%o@h/m", "MAGE_DATABASE_CONNECTION_URL is no address such"),
     ],
 )
 def test_a_place_that_is_none_is_one_line(tmp_path: Path, name: str, value: str, said: str) -> None:
