@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,7 +78,8 @@ def on(settings: Settings, ask: Any) -> Any:
         async with connected(settings.broker) as connection:
             return await ask(connection.jetstream())
 
-    return asyncio.run(asked())
+    with ThreadPoolExecutor(1) as alone:  # where a browser is driven, this thread has an event loop already
+        return alone.submit(asyncio.run, asked()).result()
 
 
 def publish(settings: Settings, *messages: Mapping[str, object] | bytes, producer: str = "test") -> None:
