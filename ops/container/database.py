@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from ops.errors import StartRefused
 from ops.mage.server import metadata_url
@@ -14,6 +16,10 @@ from ops.mage.server import metadata_url
 SECONDS = 60
 CONNECT_SECONDS = 10
 GIVEN = "MAGE_DATABASE_CONNECTION_URL"
+NO_ADDRESS = (
+    f"{GIVEN} is no address such as postgresql://user:password@host:5432/mage: what is no letter or digit in its "
+    "password is written as %40 for @, %25 for %"
+)
 
 
 def metadata(env: Mapping[str, str], *, ask: bool) -> str:
@@ -26,6 +32,8 @@ def metadata(env: Mapping[str, str], *, ask: bool) -> str:
     given = env.get(GIVEN, "")
     if not given and not env.get("POSTGRES_HOST"):
         return f"sqlite:///{env['MAGE_DATA_DIR']}/mage-ai.db"
+    if given and not _is_address(given):
+        raise StartRefused(NO_ADDRESS)
     if given and not (ask and given.startswith("postgresql")):
         return given
     values = {"POSTGRES_PORT": "5432", "POSTGRES_DBNAME": "mage", "POSTGRES_USER": "mage", **env}
@@ -57,10 +65,14 @@ def _connect(url: str) -> None:
     try:
         psycopg2.connect(_libpq(url), connect_timeout=CONNECT_SECONDS).close()
     except psycopg2.ProgrammingError:  # whose words may hold a part of the password
-        raise StartRefused(
-            f"{GIVEN} is no address such as postgresql://user:password@host:5432/mage: what is no letter or digit in "
-            "its password is written as %40 for @, %25 for %"
-        ) from None
+        raise StartRefused(NO_ADDRESS) from None
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(make_url(url))
+    except ArgumentError:
+        return False
 
 
 def _libpq(url: str) -> str:

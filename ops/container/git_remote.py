@@ -147,9 +147,13 @@ def remote_of(env: Mapping[str, str]) -> Remote | None:
 
 
 def _over_https(link: str, branch: str, user: str, env: Mapping[str, str]) -> Remote:
-    parts = urlsplit(link)
+    no_address = StartRefused("GIT_REPO_LINK is no address such as https://github.com/you/name.git")
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        raise no_address from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise StartRefused("GIT_REPO_LINK is no address such as https://github.com/you/name.git")
+        raise no_address
     if "@" in parts.netloc:
         raise StartRefused("GIT_REPO_LINK holds a password: put it into GIT_ACCESS_TOKEN, and the bare address here")
     token = env.get("GIT_ACCESS_TOKEN", "")

@@ -12,6 +12,7 @@ that command in a container of its own, which gets the project itself: the jobs 
 import hashlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -198,6 +199,8 @@ def main() -> int:
         start = prepared(os.environ, command[1:] if job else command, job=job)
         if owner_password.NAME in start.env:
             owner_password.to_pipe(start.env)
+        if shutil.which(start.command[0], path=start.env.get("PATH")) is None:
+            raise StartRefused(f"{start.command[0]}: there is no such program here")
         os.chdir(start.project.parent)
         os.execvpe(start.command[0], start.command, start.env)  # noqa: S606  # no shell, and nothing to come back to
     except (StartRefused, LocalStackError, psycopg2.OperationalError) as refused:

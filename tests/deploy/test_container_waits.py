@@ -105,7 +105,9 @@ def test_a_command_beside_the_server_asks_no_database(tmp_path: Path) -> None:
     [
         ("MAGE_DATA_DIR", "/proc/mage", "MAGE_DATA_DIR /proc/mage cannot be written by user "),
         ("POSTGRES_PASSWORD_FILE", "/run/none", "POSTGRES_PASSWORD_FILE /run/none cannot be read: No such file"),
-        ("MAGE_DATABASE_CONNECTION_URL", "postgresql://u:5%o@h/m", "MAGE_DATABASE_CONNECTION_URL is no address such"),
+        ("MAGE_DATABASE_CONNECTION_URL", "postgresql://u:5%off@h/m", "MAGE_DATABASE_CONNECTION_URL is no address such"),
+        ("MAGE_DATABASE_CONNECTION_URL", "nonsense", "MAGE_DATABASE_CONNECTION_URL is no address such"),
+        ("GIT_REPO_LINK", "https://[::1", "GIT_REPO_LINK is no address such"),
     ],
 )
 def test_a_place_that_is_none_is_one_line(tmp_path: Path, name: str, value: str, said: str) -> None:
@@ -114,6 +116,11 @@ def test_a_place_that_is_none_is_one_line(tmp_path: Path, name: str, value: str,
     [line] = result.stderr.splitlines()
     assert line.startswith(f"REFUSED  {said}")
     assert "off" not in line
+
+
+def test_a_command_that_is_none_is_one_line(tmp_path: Path) -> None:
+    result = container(tmp_path, "no-such-program", **GOOD)
+    assert (result.returncode, result.stderr) == (1, "REFUSED  no-such-program: there is no such program here\n")
 
 
 def test_a_staging_folder_that_may_not_be_written_gives_way(capsys: pytest.CaptureFixture[str]) -> None:
