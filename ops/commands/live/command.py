@@ -125,7 +125,8 @@ def _say_end(settings: "Settings", file: "StagedFile", rows: int) -> None:
 
     wait_until(lambda: not live_now(settings, file.service).waiting, SETTLE_SECONDS, 0.3)
     waiting = live_now(settings, file.service).waiting
-    print(f"All {rows:,} trips of {file.service_name} {file.month} are on the stream; {waiting or 0:,} are not stored")
+    missing = "nobody knows how many" if waiting is None else f"{waiting:,}"
+    print(f"All {rows:,} trips of {file.service_name} {file.month} are on the stream; {missing} are not stored")
     if waiting:
         print("live_trips stores them: turn its trigger always_on on in the web UI, or `taxi run live_trips`")
 

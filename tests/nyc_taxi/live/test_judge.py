@@ -56,7 +56,16 @@ def test_a_trip_without_a_time_of_pickup_is_rejected() -> None:
         (b'{"VendorID": 3000000000}', "could not be read"),
         (b'{"tpep_pickup_datetime": "soon"}', "could not be read"),
         (b'{"fare_amount": 1e999}', "JSON parse error: Number too big"),
-        (b'{"fare_amount": NaN}', "fare_amount is not finite"),
+        (b'{"fare_amount": NaN}', "fare_amount is no number from -1,000,000,000,000 to 1,000,000,000,000"),
+        (b'{"fare_amount": -1e300}', "fare_amount is no number from"),
+        (b'{"passenger_count": 9223372036854775807}', "passenger_count is no number from"),
+        (b'{"passenger_count": -9223372036854775808}', "passenger_count is no number from"),
+        (b'{"tpep_dropoff_datetime": "0000-12-31T00:00:00"}', "tpep_dropoff_datetime is before 0001-01-02"),
+        (b'{"tpep_pickup_datetime": "2021-01-01T00:30:10Z"}', "Failed to parse string: '2021-01-01T00:30:10Z'"),
+        (b'{"tpep_pickup_datetime": "2021-01-01T00:30:10-05:00"}', "Failed to parse string"),
+        (b'{"file_month": "0000-01-01"}', "file_month is before"),
+        (b'{"store_and_fwd_flag": "\xff"}', "no UTF-8"),
+        (b'{"\xff": 1}', "no UTF-8"),
         (b'{"request_source": "a\\u0000b"}', "request_source has a zero byte"),
         (b'{"a": {"b": 1}', "JSON parse error"),
     ],
@@ -90,6 +99,16 @@ def test_a_field_that_no_column_is_for_is_left_out_and_said_once(capsys: pytest.
         found = judged(TRIP | {"robot": True}, TRIP | {"robot": "no"}, TRIP)
     assert places(found) == ([1, 2, 3], [], [])
     assert capsys.readouterr().out.count("WARNING messages have a field robot, which no column is for") == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"[1, {}]", b"[" * 200_000 + b"]" * 200_000, b'{"a":' * 150_000 + b"1" + b"}" * 150_000, b"9" * 500_000],
+    ids=["of two types", "deep list", "deep object", "long number"],
+)
+def test_a_field_that_no_column_is_for_may_hold_anything(value: bytes) -> None:
+    odd = json.dumps(TRIP).encode()[:-1] + b', "odd": ' + value + b"}"
+    assert places(judged(TRIP, odd, TRIP)) == ([1, 2, 3], [], [])
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -134,6 +134,12 @@ def test_what_is_stored_is_not_published_again_when_the_stream_has_dropped_it(li
     assert differing(live) == []
 
 
+def test_a_broker_that_is_not_there_is_said_also_when_all_is_stored(live: LiveRun, file: StagedFile) -> None:
+    nowhere = replace(live.settings.broker, url="nats://127.0.0.1:1")
+    with pytest.raises(BrokerUnavailable, match="nothing listens there"):
+        replay(nowhere, file, AT_ONCE, stored=ROWS - 5)
+
+
 def test_two_replays_of_a_month_at_once_make_each_trip_once(live: LiveRun, file: StagedFile) -> None:
     both = [threading.Thread(target=replay, args=(live.settings.broker, file, AT_ONCE)) for _ in range(2)]
     for one in both:
