@@ -97,8 +97,30 @@ def test_a_broker_with_tls_is_believed_by_its_authority_only(own: tuple[Path, Se
     assert ask(replace(settings, url=url, ca_file=str(ca))) == "well"
     with pytest.raises(BrokerUnavailable, match="its certificate is signed by nobody we know: set NATS_CA_FILE"):
         ask(replace(settings, url=url))
+    with pytest.raises(BrokerUnavailable, match="the file holds no certificate: check NATS_CA_FILE"):
+        ask(replace(settings, url=url, ca_file=str(key)))
     with pytest.raises(BrokerUnavailable, match="there is no such file: check NATS_CA_FILE"):
         ask(replace(settings, url=url, ca_file=str(tmp_path / "none.pem")))
+
+
+def test_no_account_is_told_to_a_server_without_the_tls_that_is_wanted() -> None:
+    heard = bytearray()
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id": "x", "version": "2.10.0", "max_payload": 1048576, "auth_required": true}\r\n')
+        heard.extend(await reader.read())
+        writer.close()
+
+    async def asked() -> None:
+        server = await asyncio.start_server(plain, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        settings = Settings.from_environment({"NATS_URL": f"tls://127.0.0.1:{port}"}).broker
+        async with server, connected(replace(settings, user="taxi", password="battery staple")):
+            pass
+
+    with pytest.raises(BrokerUnavailable, match="it asks for no TLS, and was told no account: check NATS_URL"):
+        asyncio.run(asked())
+    assert heard == b""
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

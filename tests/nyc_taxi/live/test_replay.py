@@ -105,6 +105,13 @@ def test_the_comparison_needs_both(live: LiveRun, database: PostgresSettings) ->
         compare_month(database, YELLOW, MONTH)
 
 
+def test_a_month_that_is_nowhere_does_not_agree(live: LiveRun, file: StagedFile, database: PostgresSettings) -> None:
+    replay(live.settings.broker, file, AT_ONCE)
+    store_all(live)
+    with pytest.raises(UnknownName, match="yellow 2021-02 is not loaded, and no trip of it is stored"):
+        compare_month(database, YELLOW, Month(2021, 2))
+
+
 def test_begun_again_it_goes_on_after_its_last_trip(live: LiveRun, file: StagedFile) -> None:
     class Enough(Exception):
         pass

@@ -13,12 +13,15 @@ JetStream: TypeAlias = Any
 """nats-py's, which is imported by who streams only: it comes with the extra `streaming`."""
 CONNECT_SECONDS = ANSWER_SECONDS = 5
 AGAIN_SECONDS = 0.1
+NO_TLS = "TLS is not required there"
 FULL = "maximum bytes exceeded|maximum messages exceeded"
 ADVICE = {
     "Authorization Violation": "it refuses us: check NATS_USER and NATS_PASSWORD",
     "Connect call failed": "nothing listens there: start it (taxi live does, on this machine), or check NATS_URL",
     "no servers available": "nothing listens there: start it (taxi live does, on this machine), or check NATS_URL",
     "certificate verify failed": "its certificate is signed by nobody we know: set NATS_CA_FILE",
+    NO_TLS: "it asks for no TLS, and was told no account: check NATS_URL, which says tls://, and NATS_CA_FILE",
+    "no certificate or crl found": "the file holds no certificate: check NATS_CA_FILE",
     "No such file": "there is no such file: check NATS_CA_FILE",
     "Name or service not known": "there is no such host: check NATS_URL",
     **dict.fromkeys(
@@ -41,8 +44,8 @@ ADVICE = {
 async def connected(settings: BrokerSettings) -> AsyncIterator[Any]:
     """A connection, closed at the end. It does not come back by itself: who uses it knows where to go on."""
     with explained(settings):
-        nats = _client()
         tls = _tls(settings)
+        client, no_servers = _client(tls)
         said: list[Exception] = []
 
         async def hear(error: Exception) -> None:
@@ -50,7 +53,7 @@ async def connected(settings: BrokerSettings) -> AsyncIterator[Any]:
 
         account = {"user": settings.user, "password": settings.password} if settings.user else {}
         try:
-            connection = await nats.connect(
+            await client.connect(
                 settings.url.split(","),
                 allow_reconnect=False,
                 max_reconnect_attempts=1,  # how often each server is tried again; without it, for two minutes
@@ -60,13 +63,13 @@ async def connected(settings: BrokerSettings) -> AsyncIterator[Any]:
                 **account,
                 **({"tls": tls} if tls else {}),
             )
-        except nats.errors.NoServersError as error:
+        except no_servers as error:
             raise unavailable(settings, said[0] if said else error) from None
         try:
-            yield connection
+            yield client
         finally:
             with suppress(Exception):  # it may be gone; what counts is what was acknowledged
-                await asyncio.wait_for(connection.close(), ANSWER_SECONDS)
+                await asyncio.wait_for(client.close(), ANSWER_SECONDS)
 
 
 @contextmanager
@@ -92,14 +95,23 @@ def unavailable(settings: BrokerSettings, error: BaseException) -> BrokerUnavail
     return BrokerUnavailable(f"{where}: {advice} [{said}]" if advice else f"{where}: {said}")
 
 
-def _client() -> Any:
+def _client(tls: ssl.SSLContext | None) -> tuple[Any, type[Exception]]:
+    """A client of nats-py, and what it raises where no server takes it."""
     try:
         import nats
     except ModuleNotFoundError:
         raise BrokerUnavailable(
             "nats-py is not installed here: run `make streaming`, or pip install -r requirements-streaming.txt"
         ) from None
-    return nats
+
+    class Guarded(nats.aio.client.Client):  # type: ignore[misc]  # it has no types here
+        def _connect_command(self) -> bytes:
+            """The account and its password, which the client by itself sends in the clear to who offers no TLS."""
+            if tls and not self._server_info.get("tls_required"):
+                raise nats.errors.Error(NO_TLS)
+            return bytes(super()._connect_command())
+
+    return Guarded(), nats.errors.NoServersError
 
 
 def _tls(settings: BrokerSettings) -> ssl.SSLContext | None:

@@ -67,6 +67,8 @@ def compare_month(settings: PostgresSettings, service: Service, month: Month) ->
             for reason in sorted(ours.keys() | theirs.keys())
             if ours.get(reason) or theirs.get(reason)
         ]
+        if not any(one.stream or one.batch for one in found):
+            raise UnknownName(f"{service.name} {month} is not loaded, and no trip of it is stored from the stream")
         differ, minutes = _row(cursor, _minutes(live, kept.full_name, of_month))
         found.append(Compared("zone-minutes", minutes - differ, minutes))
         return found
