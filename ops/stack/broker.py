@@ -16,8 +16,9 @@ from ops.stack.process import Running, Service
 
 PORT = 4222
 """Where NATS servers listen by custom."""
+# A stream sets its 2 GiB aside when it is made: there is room for each service, and for some of one's own.
 CONFIGURATION = """\
-jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 4GB }}
+jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 16GB }}
 max_payload: 1MB
 """
 

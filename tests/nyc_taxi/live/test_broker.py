@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,16 +15,18 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from nyc_taxi.catalog.services import SERVICES, service_named
 from nyc_taxi.errors import BrokerUnavailable, UnknownName
 from nyc_taxi.live.broker import connected
 from nyc_taxi.live.executor import LiveRun
 from nyc_taxi.live.stream import ensure_stream
 from nyc_taxi.settings import BrokerSettings, Settings
 
+from ops.paths import ROOT
 from ops.ports import free_port
-from ops.stack import broker
+from ops.stack import broker as local
 from ops.stack.process import Service
-from tests.nyc_taxi.live.streaming import YELLOW, store_all
+from tests.nyc_taxi.live.streaming import YELLOW, OwnBroker, on, settings_of, store_all
 
 
 def ask(settings: BrokerSettings) -> str:
@@ -49,9 +52,23 @@ def launch(own: tuple[Path, Service], configuration: str) -> BrokerSettings:
     path, service = own
     path.write_text(configuration)
     port = free_port()
-    program = [str(broker.program()), "-c", str(path), "--addr", "127.0.0.1", "--port", str(port)]
+    program = [str(local.program()), "-c", str(path), "--addr", "127.0.0.1", "--port", str(port)]
     service.wait(service.launch(lambda monitor: [*program, "-m", str(monitor)]))
     return Settings.from_environment({"NATS_URL": f"nats://127.0.0.1:{port}"}).broker
+
+
+def test_the_broker_of_this_machine_has_room_for_every_service(broker: OwnBroker) -> None:
+    broker.empty()
+
+    async def all_of_them(js: Any) -> int:
+        for name in SERVICES:
+            await ensure_stream(js, service_named(name))
+        return len(await js.streams_info())
+
+    assert on(settings_of(broker), all_of_them) == len(SERVICES)
+    broker.empty()
+    limits = local.CONFIGURATION.partition("max_memory_store")[2].partition("}")[0]
+    assert limits in (ROOT / "docker-compose.yml").read_text()
 
 
 def test_a_broker_without_jetstream_is_one_line(own: tuple[Path, Service]) -> None:
