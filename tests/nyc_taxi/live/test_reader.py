@@ -1,5 +1,6 @@
 """How a stream is read: from the position of Postgres, and only if it is the stream that the position is of."""
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -132,3 +133,13 @@ def test_a_full_stream_refuses_what_is_new_and_keeps_what_is_old(run: LiveRun, d
         publish(run.settings, *trips(9))
     store_all(run)
     assert held(database) == [1]
+
+
+def test_messages_as_large_as_the_broker_takes_are_read_without_a_pause(
+    run: LiveRun, database: PostgresSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = json.dumps(TRIP | {"note": "x" * 1_000_000}).encode()
+    publish(run.settings, *[large] * 150)
+    store_all(run)
+    assert held(database) == list(range(1, 151))
+    assert "trying again" not in capsys.readouterr().out

@@ -28,6 +28,9 @@ HEARTBEAT_SECONDS = 2
 HEARTBEAT, NOTHING_CAME = "100", ("404", "408")
 """What the broker's words about a request mean, as JetStream numbers them."""
 AGAIN_SECONDS = 0.5
+BYTES_ASKED = 32 << 20
+"""The broker ends the connection of who has 64 MiB to read."""
+ENOUGH_BYTES = "Message Size Exceeds MaxBytes"
 
 
 @dataclass(frozen=True)
@@ -161,9 +164,10 @@ class _Reader:
             self._came.append(message)
             self._asked -= 1
         elif status != HEARTBEAT:  # what was asked for has ended
+            said, some_came = message.headers.get("Description", ""), self._asked < 2 * self.size
             self._asked = 0
-            if status not in NOTHING_CAME:
-                self._closed = f"{status} {message.headers.get('Description', '')}"
+            if status not in NOTHING_CAME and not (said == ENOUGH_BYTES and some_came):
+                self._closed = f"{status} {said}"
                 return
         self._well = self._heard
 
@@ -187,6 +191,7 @@ class _Reader:
     async def _ask_for(self, messages: int) -> None:
         wanted = {
             "batch": messages,
+            "max_bytes": BYTES_ASKED,
             "expires": 30_000_000_000,  # nanoseconds, as below
             "idle_heartbeat": HEARTBEAT_SECONDS * 1_000_000_000,
         }
