@@ -99,19 +99,19 @@ class _Reader:
         self._gap_at = 0
 
     async def next(self, idle: float) -> Piece | None:
-        """The next piece; None when nothing came for so many seconds, or the broker was away for a moment."""
-        try:
-            if self._attached is None:
-                await self._attach()
-            with explained(self.settings):
-                return await self._gathered(idle)
-        except BrokerUnavailable as error:
-            await self.detach()
-            if time.monotonic() - self._well > PATIENCE_SECONDS:
-                raise
-            print(f"{error}; trying again", flush=True)
-            await asyncio.sleep(AGAIN_SECONDS)
-            return None
+        """The next piece; None when nothing came for so many seconds, of a broker that was there."""
+        while True:
+            try:
+                if self._attached is None:
+                    await self._attach()
+                with explained(self.settings):
+                    return await self._gathered(idle)
+            except BrokerUnavailable as error:
+                await self.detach()
+                if time.monotonic() - self._well > PATIENCE_SECONDS:
+                    raise
+                print(f"{error}; trying again", flush=True)
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _attach(self) -> None:
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
