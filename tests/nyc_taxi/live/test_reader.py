@@ -68,7 +68,7 @@ def test_no_broker_is_one_line_at_once(run: LiveRun) -> None:
     assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("gone", ["limit", "purge", "one in the middle"])
+@pytest.mark.parametrize("gone", ["limit", "purge", "all", "one in the middle"])
 def test_messages_that_are_gone_unread_are_noticed(gone: str, run: LiveRun, database: PostgresSettings) -> None:
     publish(run.settings, *trips(3))
     store_all(run)
@@ -83,11 +83,13 @@ def test_messages_that_are_gone_unread_are_noticed(gone: str, run: LiveRun, data
             await js.update_stream(replace(config, max_msgs=4, discard=DiscardPolicy.OLD))
         elif gone == "purge":
             await js.purge_stream(name, seq=6)
+        elif gone == "all":
+            await js.purge_stream(name)
         else:
             await js.delete_msg(name, 5)
 
     on(run.settings, take)
-    first, last = (5, 5) if gone == "one in the middle" else (4, 5)
+    first, last = {"one in the middle": (5, 5), "all": (4, 9)}.get(gone, (4, 5))
     with pytest.raises(StreamRefused, match=f"messages {first} to {last} are gone from stream trips_yellow, and were"):
         store_all(run)
     assert held(database) == ([1, 2, 3, 4] if gone == "one in the middle" else [1, 2, 3])
