@@ -31,8 +31,9 @@ def test_a_killed_executor_is_followed_by_another_and_a_stop_is_for_good(
 ) -> None:
     settings = Settings.from_environment({"NATS_URL": broker.url})
     publish(settings, *trips(100))
-    [trigger] = mage.api.list("pipelines/live_trips/pipeline_schedules")
-    mage.api.update("pipeline_schedules", trigger["id"], id=trigger["id"], status="active")
+    # Not the shipped one: Mage would note in its file when it was on.
+    given = {"schedule_type": "time", "schedule_interval": "@always_on", "status": "active"}
+    mage.api.create("pipelines/live_trips/pipeline_schedules", name="a stream", **given)
 
     def stored(count: int) -> bool:
         there = sql(mage.database, "SELECT to_regclass('ny_taxi.yellow_cab_data_live') IS NOT NULL") == [(True,)]
@@ -47,7 +48,7 @@ def test_a_killed_executor_is_followed_by_another_and_a_stop_is_for_good(
         monkeypatch.setenv(f"MAGE_{name}", value)
     stop_live()
     said = capsys.readouterr().out
-    assert "The trigger always_on of live_trips is off" in said
+    assert "The trigger a stream of live_trips is off" in said
     assert said.count("is cancelled; what it had stored is stored") == 1
     wait(lambda: not executors(mage, broker), 30, "the end of the executor")
     publish(settings, *trips(50))

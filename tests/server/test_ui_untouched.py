@@ -4,7 +4,8 @@ from playwright.sync_api import expect
 
 from ops.browser.mage_ui import MageUi
 from ops.synthetic.generate import generate
-from tests.server.conftest import Mage, wait
+from ops.wait import wait_until
+from tests.server.conftest import Mage
 
 
 def test_what_was_opened_run_and_saved_is_unchanged_for_git(mage: Mage, ui: MageUi) -> None:
@@ -15,4 +16,4 @@ def test_what_was_opened_run_and_saved_is_unchanged_for_git(mage: Mage, ui: Mage
     ui.save()
     pipeline = mage.checkout / "magic-zoomcamp" / "pipelines" / "api_to_postgres" / "metadata.yaml"
     assert "status: executed" in pipeline.read_text()  # Mage did write into it
-    wait(lambda: True if mage.changed_files() == "" else None, 20, "a clean git status")
+    assert wait_until(lambda: mage.changed_files() == "", 20, 0.2), mage.changed_files()

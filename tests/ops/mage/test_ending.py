@@ -56,7 +56,8 @@ def python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' C++ says it in other words")
 def test_pyarrow_still_aborts_a_process_that_ends_as_python_does(tmp_path: Path) -> None:
     ended = python(f"{READ}\nread()", tmp_path)
-    assert "terminate called without an active exception" in ended.stderr, "upstream mends it: ending.py may go"
+    # "without an active exception", or "recursively" where two threads end at once.
+    assert "terminate called" in ended.stderr, "upstream mends it: ending.py may go"
     assert ended.returncode == -6
 
 
