@@ -29,6 +29,7 @@ ON_ONE_SERVER = ("tests/server/test_ui_", "tests/server/front_door/", "tests/ser
 LONGEST_FIRST = (
     *ON_ONE_SERVER,
     "tests/test_style.py",
+    "tests/test_locks.py",
     "tests/bench/",
     "tests/pipelines/",
     "tests/deploy/",

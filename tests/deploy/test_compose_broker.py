@@ -69,7 +69,7 @@ def test_its_own_lines_start_a_broker_with_jetstream_that_says_when_it_is_well(t
         [url] = [word for word in BROKER["healthcheck"]["test"] if word.startswith("http")]
         assert wait_until(lambda: answers(url.replace("8222", str(monitor))), 10)
         told = requests.get(f"http://{HOST}:{monitor}/jsz", timeout=5).json()["config"]
-        assert told == told | {"max_storage": 4 << 30, "max_memory": 64 << 20}
+        assert told == told | {"max_storage": 16 << 30, "max_memory": 64 << 20}
         assert told["store_dir"].startswith(str(tmp_path / "streams"))
     finally:
         broker.terminate()
