@@ -137,6 +137,16 @@ def test_a_full_stream_refuses_what_is_new_and_keeps_what_is_old(run: LiveRun, d
     assert held(database) == [1]
 
 
+def test_many_messages_are_read_without_a_pause(
+    run: LiveRun, database: PostgresSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = 5 * run.messages  # more than two requests ask for
+    publish(run.settings, *trips(count))
+    store_all(run)
+    assert held(database) == list(range(1, count + 1))
+    assert "trying again" not in capsys.readouterr().out
+
+
 def test_messages_as_large_as_the_broker_takes_are_read_without_a_pause(
     run: LiveRun, database: PostgresSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:

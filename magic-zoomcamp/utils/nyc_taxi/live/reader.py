@@ -30,7 +30,8 @@ HEARTBEAT, NOTHING_CAME = "100", ("404", "408")
 AGAIN_SECONDS = 0.5
 BYTES_ASKED = 32 << 20
 """The broker ends the connection of who has 64 MiB to read."""
-ENOUGH_BYTES = "Message Size Exceeds MaxBytes"
+ENOUGH_BYTES, ALL_CAME = "Message Size Exceeds MaxBytes", "Batch Completed"
+"""How a request ends that named a number of bytes; after the second, what comes next was asked for already."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,12 @@ class _Reader:
         """What the broker sends: a message of the stream, or a word about what we asked."""
         self._heard = time.monotonic()
         status = message.headers.get("Status") if message.headers and not message.data else None
+        said = message.headers.get("Description", "") if status else ""
         if status is None:
             self._came.append(message)
             self._asked -= 1
-        elif status != HEARTBEAT:  # what was asked for has ended
-            said, some_came = message.headers.get("Description", ""), self._asked < 2 * self.size
+        elif status != HEARTBEAT and said != ALL_CAME:  # what was asked for has ended
+            some_came = self._asked < 2 * self.size
             self._asked = 0
             if status not in NOTHING_CAME and not (said == ENOUGH_BYTES and some_came):
                 self._closed = f"{status} {said}"
