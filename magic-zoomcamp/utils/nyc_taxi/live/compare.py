@@ -8,7 +8,7 @@ from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import UnknownName
 from nyc_taxi.live.store import PASSENGERS, ZONE
 from nyc_taxi.live.tables import MINUTES, LiveTables
-from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.connection import connect, is_there
 from nyc_taxi.load.postgres.tables import tables_of
 from nyc_taxi.months import Month
 from nyc_taxi.settings import PostgresSettings
@@ -104,6 +104,5 @@ def _by_name(cursor: Cursor, question: str) -> dict[str, float]:
 
 
 def _refuse_absent(cursor: Cursor, table: str, why: str) -> None:
-    cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
-    if cursor.fetchone() == (True,):
+    if not is_there(cursor, table):
         raise UnknownName(why)

@@ -12,7 +12,7 @@ from nyc_taxi.errors import TaxiError
 from nyc_taxi.live.broker import connected
 from nyc_taxi.live.now import LiveNow, live_now
 from nyc_taxi.live.tables import POSITION
-from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.connection import connect, is_there
 from nyc_taxi.settings import BrokerSettings, PostgresSettings, Settings
 
 P = ParamSpec("P")
@@ -94,8 +94,7 @@ def _names(settings: PostgresSettings) -> dict[object, str]:
 def _rows(settings: PostgresSettings, table: str, columns: str, more: str = "") -> list[tuple[object, ...]]:
     """Rows of a table; none where it is not there."""
     with connect(settings) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{settings.schema}.{table}",))
-        if cursor.fetchone() != (True,):
+        if not is_there(cursor, f"{settings.schema}.{table}"):
             return []
         cursor.execute(f"SELECT {columns} FROM {settings.schema}.{table} {more}")
         return list(cursor.fetchall())

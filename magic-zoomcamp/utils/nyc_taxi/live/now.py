@@ -11,7 +11,7 @@ from nyc_taxi.errors import BrokerUnavailable
 from nyc_taxi.live.broker import connected
 from nyc_taxi.live.stream import stream_of
 from nyc_taxi.live.tables import MINUTES, POSITION, LiveTables
-from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.connection import connect, is_there
 from nyc_taxi.settings import BrokerSettings, Settings
 
 
@@ -59,8 +59,7 @@ def live_now(settings: Settings, service: Service, minutes: int = 60, zones: int
     tables = LiveTables(settings.postgres.schema, service)
     nothing = LiveNow(0, None, None, *_waiting(settings.broker, service, 0), (), ())
     with connect(settings.postgres) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NULL", (tables.shared(POSITION),))
-        if cursor.fetchone() == (True,):
+        if not is_there(cursor, tables.shared(POSITION)):
             return nothing
         cursor.execute(
             f"SELECT message, stored_at, pickup FROM {tables.shared(POSITION)} WHERE service = %s", (service.name,)

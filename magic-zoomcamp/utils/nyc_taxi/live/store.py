@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor
@@ -16,7 +15,7 @@ from nyc_taxi.live.judge import MESSAGE, Judged
 from nyc_taxi.live.reader import Position
 from nyc_taxi.live.tables import MINUTES, NOT_TRIPS, POSITION, LiveTables, ensure_live_tables, forget_stream
 from nyc_taxi.load.postgres.binary_copy import copy_batches
-from nyc_taxi.load.postgres.connection import CONNECT_SECONDS, connect, explained
+from nyc_taxi.load.postgres.connection import connect, explained, is_there, opened
 from nyc_taxi.months import Month
 from nyc_taxi.settings import PostgresSettings
 
@@ -37,8 +36,7 @@ def stored_of_month(settings: PostgresSettings, service: Service, month: Month) 
     tables, total = LiveTables(settings.schema, service), 0
     with connect(settings) as connection, connection.cursor() as cursor:
         for name in (tables.trips, tables.rejected):
-            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-            if cursor.fetchone() == (True,):
+            if is_there(cursor, name):
                 cursor.execute(f"SELECT count(*) FROM {name} WHERE file_month = %s", (month.first_day,))
                 total += cursor.fetchall()[0][0]
     return total
@@ -91,14 +89,7 @@ class Store:
     def _transaction(self) -> Iterator[Cursor]:
         with explained(self.settings):
             if self._connection is None:
-                self._connection = psycopg2.connect(
-                    host=self.settings.host,
-                    port=self.settings.port,
-                    dbname=self.settings.dbname,
-                    user=self.settings.user,
-                    password=self.settings.password,
-                    connect_timeout=CONNECT_SECONDS,
-                )
+                self._connection = opened(self.settings)
             with self._connection.cursor() as cursor:
                 yield cursor
             self._connection.commit()

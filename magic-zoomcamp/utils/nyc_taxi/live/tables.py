@@ -6,6 +6,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import StreamRefused
+from nyc_taxi.load.postgres.connection import is_there
 from nyc_taxi.load.postgres.tables import TYPES, comment, ensure_schema
 
 POSITION, MINUTES, NOT_TRIPS = "live_position", "live_zone_minutes", "live_not_trips"
@@ -53,9 +54,8 @@ def ensure_live_tables(cursor: Cursor, tables: LiveTables) -> None:
     StreamRefused for a table that has gone since: made anew, it would hide that its rows are lost.
     """
     ensure_schema(cursor, tables.schema)
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (tables.shared(POSITION),))
     stored: dict[str, int] = {}
-    if cursor.fetchone() == (True,):
+    if is_there(cursor, tables.shared(POSITION)):
         cursor.execute(f"SELECT service, message FROM {tables.shared(POSITION)} WHERE message > 0")
         stored = dict(cursor.fetchall())
     last = stored.get(tables.service.name, 0)
@@ -78,8 +78,7 @@ def forget_stream(cursor: Cursor, tables: LiveTables) -> None:
     for name in (tables.trips, tables.rejected):
         cursor.execute(f"DROP TABLE IF EXISTS {name}")
     for name in SHARED:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (tables.shared(name),))
-        if cursor.fetchone() == (True,):
+        if is_there(cursor, tables.shared(name)):
             cursor.execute(f"DELETE FROM {tables.shared(name)} WHERE service = %s", (tables.service.name,))
 
 
@@ -94,8 +93,7 @@ def _ensure_own(cursor: Cursor, tables: LiveTables, name: str, more: str, about:
 
 
 def _ensure(cursor: Cursor, tables: LiveTables, name: str, columns: str, about: str, last: int) -> None:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-    if cursor.fetchone() == (True,):
+    if is_there(cursor, name):
         return
     if last:
         raise _lost(tables, name, f"messages up to {last:,} are stored")

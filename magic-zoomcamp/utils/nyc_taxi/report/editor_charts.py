@@ -12,7 +12,7 @@ import pandas as pd
 
 from nyc_taxi.errors import TaxiError
 from nyc_taxi.load.postgres.audit import AUDIT_TABLE
-from nyc_taxi.load.postgres.connection import connect
+from nyc_taxi.load.postgres.connection import connect, is_there
 from nyc_taxi.manifest import Manifest, StagedFile
 from nyc_taxi.report.numbers import DISTANCES, FARES, PAYMENT, in_words
 from nyc_taxi.report.tallies import Calendar, Histogram, Values, tally
@@ -66,8 +66,7 @@ def load_history(settings: PostgresSettings) -> tuple[list[str], list[int]]:
     """The last loads in the order of time: what each loaded, and how many rows; a load that failed has none."""
     try:
         with connect(settings) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT to_regclass(%s)", (f"{settings.schema}.{AUDIT_TABLE}",))
-            if cursor.fetchone() != (None,):
+            if is_there(cursor, f"{settings.schema}.{AUDIT_TABLE}"):
                 cursor.execute(
                     f"SELECT load_id, service, file_month, rows_accepted FROM {settings.schema}.{AUDIT_TABLE} "
                     f"ORDER BY load_id DESC LIMIT %s",

@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.catalog.services import Service
 from nyc_taxi.errors import TargetUnavailable
+from nyc_taxi.load.postgres.connection import is_there
 from nyc_taxi.manifest import StagedFile
 from nyc_taxi.months import Month
 
@@ -102,8 +103,7 @@ def ensure(cursor: Cursor, schema: str) -> None:
     Raises TargetUnavailable for a table of that name that this project did not make, which stays as it is.
     """
     table = f"{schema}.{AUDIT_TABLE}"
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    if cursor.fetchone() == (True,) and not _has(cursor, table, OF_A_LOAD):
+    if is_there(cursor, table) and not _has(cursor, table, OF_A_LOAD):
         raise TargetUnavailable(
             f"{table} was not made by this project: rename it, or set POSTGRES_SCHEMA to another schema, and run again"
         )

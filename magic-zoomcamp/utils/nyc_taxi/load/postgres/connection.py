@@ -47,18 +47,29 @@ def connect(settings: PostgresSettings) -> Iterator[Connection]:
     Raises what `explained` makes of the driver's errors.
     """
     with explained(settings):
-        connection = psycopg2.connect(
-            host=settings.host,
-            port=settings.port,
-            dbname=settings.dbname,
-            user=settings.user,
-            password=settings.password,
-            connect_timeout=CONNECT_SECONDS,
-        )
+        connection = opened(settings)
         try:
             yield connection
         finally:
             connection.close()
+
+
+def opened(settings: PostgresSettings) -> Connection:
+    """A connection for who closes it by hand; the driver's errors, for `explained`."""
+    return psycopg2.connect(
+        host=settings.host,
+        port=settings.port,
+        dbname=settings.dbname,
+        user=settings.user,
+        password=settings.password,
+        connect_timeout=CONNECT_SECONDS,
+    )
+
+
+def is_there(cursor: Cursor, table: str) -> bool:
+    """Whether a table, schema.name, exists."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
+    return bool(cursor.fetchone() == (True,))
 
 
 @contextmanager

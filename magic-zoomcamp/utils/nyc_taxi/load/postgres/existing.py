@@ -7,6 +7,7 @@ Asked of the catalog, which takes no lock on a table, before anything is changed
 from psycopg2.extensions import cursor as Cursor
 
 from nyc_taxi.errors import TargetUnavailable
+from nyc_taxi.load.postgres.connection import is_there
 from nyc_taxi.load.postgres.tables import FILE_MONTH, TYPES, Table
 from nyc_taxi.months import Month
 
@@ -95,8 +96,7 @@ def partition_of(cursor: Cursor, table: Table, month: Month, ours: str = "") -> 
             if bound != f"FOR VALUES IN ({day})":
                 raise TargetUnavailable(f"{name} holds more months than {month}: split it and run again")
     for name in (table.partition(month), table.new(month)):
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-        if cursor.fetchone() == (True,) and name not in (found, ours):
+        if is_there(cursor, name) and name not in (found, ours):
             raise TargetUnavailable(
                 f"{name} is a table of yours and no partition of {table.full_name}: nothing was changed; "
                 f"rename it and run again"
